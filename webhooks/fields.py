@@ -1,0 +1,69 @@
+"""Columns of our own: ids that sort by time, and values encrypted at rest."""
+
+import json
+from functools import lru_cache
+from typing import Any
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from django.conf import settings
+from django.db import models
+from ulid import ULID
+
+
+class UnreadableSecret(Exception):
+    """A stored value was encrypted with a key that ENCRYPTION_KEYS no longer lists."""
+
+
+def new_public_id(prefix: str) -> str:
+    """`ord_01jd…`: the prefix and a ULID in lower case. Sorts by time, to the millisecond."""
+    return f"{prefix}_{str(ULID()).lower()}"
+
+
+class PublicIdField(models.CharField):  # type: ignore[type-arg]
+    """The id outsiders see, made when the object is: `PublicIdField("ord")`."""
+
+    def __init__(self, prefix: str = "", **kwargs: Any) -> None:
+        self.prefix = prefix
+        kwargs |= {"max_length": 32, "unique": True, "editable": False}
+        super().__init__(**kwargs)
+
+    def deconstruct(self) -> tuple[str, str, list[Any], dict[str, Any]]:
+        name, path, _, kwargs = super().deconstruct()
+        for fixed in ("max_length", "unique", "editable"):
+            kwargs.pop(fixed, None)
+        return name, path, [self.prefix], kwargs
+
+    def get_default(self) -> str:
+        return new_public_id(self.prefix)
+
+
+@lru_cache(maxsize=4)
+def _cipher(keys: tuple[str, ...]) -> MultiFernet:
+    return MultiFernet([Fernet(key) for key in keys])
+
+
+def encrypt(text: str) -> str:
+    return _cipher(tuple(settings.ENCRYPTION_KEYS)).encrypt(text.encode()).decode()
+
+
+def decrypt(token: str) -> str:
+    """Raises UnreadableSecret: never hands out the ciphertext in place of the secret."""
+    try:
+        return _cipher(tuple(settings.ENCRYPTION_KEYS)).decrypt(token.encode()).decode()
+    except InvalidToken:
+        raise UnreadableSecret(
+            "A stored secret cannot be decrypted: add the key it was written with to ENCRYPTION_KEYS."
+        ) from None
+
+
+class EncryptedJSONField(models.TextField):  # type: ignore[type-arg]
+    """Any JSON value, kept as one Fernet token. Cannot be searched."""
+
+    def get_prep_value(self, value: Any) -> str:
+        return encrypt(json.dumps(value))
+
+    def from_db_value(self, value: str | None, *_: object) -> Any:
+        return None if value is None else json.loads(decrypt(value))
+
+    def value_to_string(self, obj: models.Model) -> str:
+        return self.get_prep_value(self.value_from_object(obj))

@@ -1,0 +1,199 @@
+"""The engine's rows: who is told (Subscription), what (Event), this one owed to that one (Delivery), and each try (Attempt)."""
+
+from datetime import datetime
+
+from django.conf import settings
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+
+from webhooks import catalogue, retry
+from webhooks.fields import EncryptedJSONField, PublicIdField
+
+
+class Subscription(models.Model):
+    """A system to be told: where, of what, with which headers and secrets."""
+
+    class State(models.TextChoices):
+        DRAFT = "draft", "Draft"
+        ACTIVE = "active", "Active"
+        PAUSED = "paused", "Paused"
+        DISABLED = "disabled", "Disabled"
+
+    class Ordering(models.TextChoices):
+        BEST_EFFORT = "best_effort", "Best effort: a failed event does not hold back later ones"
+        STRICT = "strict", "Strict: later events of the same subject wait until the failed one has arrived"
+
+    public_id = PublicIdField("sub")
+    name = models.CharField(max_length=100)
+    url = models.URLField("callback URL", max_length=2000)
+    event_types = models.JSONField(default=list, help_text='Names, groups such as "order.*", or "*" for everything.')
+    headers = EncryptedJSONField(default=dict)
+    # Newest first, as `signing.new_secret` makes them: {"secret": "whsec_…", "expires_at": null or a moment}.
+    secrets = EncryptedJSONField(default=list)
+    ordering = models.CharField(max_length=20, choices=Ordering, default=Ordering.BEST_EFFORT)
+    retry_schedule = models.JSONField(
+        null=True, blank=True, help_text="Seconds to wait after each failure. Empty: the default of ten attempts over three days."
+    )
+    max_in_flight = models.PositiveSmallIntegerField(
+        default=8, validators=[MinValueValidator(1), MaxValueValidator(100)], help_text="Requests under way at once."
+    )
+    state = models.CharField(max_length=10, choices=State, default=State.DRAFT, db_index=True)
+    state_reason = models.CharField(max_length=300, blank=True)
+    state_changed_at = models.DateTimeField(default=timezone.now)
+    state_changed_by = models.CharField(max_length=150, blank=True)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(name="subscription_max_in_flight_sane", condition=Q(max_in_flight__range=(1, 100))),
+        ]
+
+    def __str__(self) -> str:
+        return self.name or self.public_id
+
+    def wants(self, event_type: str) -> bool:
+        return catalogue.matches(self.event_types, event_type)
+
+    def live_secrets(self, *, now: datetime) -> list[str]:
+        """Newest first; a rotated one stays until its overlap has passed."""
+        return [
+            kept["secret"]
+            for kept in self.secrets
+            if kept["expires_at"] is None or datetime.fromisoformat(kept["expires_at"]) > now
+        ]
+
+    @property
+    def max_attempts(self) -> int:
+        return len(retry.schedule(self.retry_schedule)) + 1
+
+
+class EventSequence(models.Model):
+    """The last sequence number given to a subject. Its row lock keeps a subject's events in commit order."""
+
+    subject = models.CharField(max_length=100, primary_key=True)
+    last = models.PositiveBigIntegerField()
+
+
+class Event(models.Model):
+    """What happened, as the exact text every subscriber is sent."""
+
+    public_id = PublicIdField("evt")
+    type = models.CharField(max_length=100)
+    subject = models.CharField(max_length=100)
+    label = models.CharField(max_length=200, db_index=True)
+    sequence = models.PositiveBigIntegerField()
+    body = models.TextField()
+    occurred_at = models.DateTimeField()
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint("subject", "sequence", name="event_sequence_once_per_subject")]
+        indexes = [models.Index(F("type"), F("id").desc(), name="event_by_type")]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.label}"
+
+
+class Delivery(models.Model):
+    """One event owed to one subscription. Only `webhooks.delivery` and `webhooks.replay` write its state."""
+
+    class State(models.TextChoices):
+        PENDING = "pending", "Pending"
+        SENDING = "sending", "Sending"
+        DELIVERED = "delivered", "Delivered"
+        PARKED = "parked", "Parked"
+        SKIPPED = "skipped", "Skipped"
+        SUPERSEDED = "superseded", "Superseded"
+
+    class Lane(models.IntegerChoices):
+        """Live traffic goes before retries and recoveries."""
+
+        LIVE = 0
+        LATE = 1
+
+    public_id = PublicIdField("dlv")
+    event = models.ForeignKey(Event, on_delete=models.CASCADE, related_name="deliveries")
+    subscription = models.ForeignKey(Subscription, on_delete=models.CASCADE, related_name="deliveries", db_index=False)
+    # Copied from the event, so that the log filters and the engine orders by one index.
+    event_type = models.CharField(max_length=100)
+    subject = models.CharField(max_length=100)
+    label = models.CharField(max_length=200)
+    state = models.CharField(max_length=10, choices=State, default=State.PENDING)
+    lane = models.PositiveSmallIntegerField(choices=Lane, default=Lane.LIVE)
+    attempt_count = models.PositiveIntegerField(default=0)
+    # Attempts before a resend or recovery do not use up the new run of the schedule.
+    attempts_before = models.PositiveIntegerField(default=0)
+    next_attempt_at = models.DateTimeField(null=True, default=timezone.now)
+    lease_owner = models.CharField(max_length=64, blank=True)
+    lease_until = models.DateTimeField(null=True)
+    claimed_at = models.DateTimeField(null=True)
+    last_status_code = models.PositiveSmallIntegerField(null=True)
+    last_reason = models.CharField(max_length=20, blank=True)
+    resent_by = models.CharField(max_length=150, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    delivered_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name_plural = "deliveries"
+        constraints = [
+            models.UniqueConstraint("event", "subscription", name="delivery_once_per_subscription"),
+            models.CheckConstraint(
+                name="delivery_due_exactly_while_pending",
+                condition=Q(state="pending", next_attempt_at__isnull=False)
+                | (~Q(state="pending") & Q(next_attempt_at__isnull=True)),
+            ),
+        ]
+        indexes = [
+            models.Index("subscription", "lane", "next_attempt_at", "id", name="delivery_due", condition=Q(state="pending")),
+            models.Index("lease_until", name="delivery_leased", condition=Q(state="sending")),
+            models.Index(
+                "subscription", "subject", "id", name="delivery_open", condition=Q(state__in=["pending", "sending", "parked"])
+            ),
+            models.Index("subscription", F("id").desc(), name="delivery_by_subscription"),
+            models.Index("state", F("id").desc(), name="delivery_by_state"),
+            models.Index("event_type", F("id").desc(), name="delivery_by_type"),
+            models.Index("label", F("id").desc(), name="delivery_by_label"),
+            models.Index("subject", F("id").desc(), name="delivery_by_subject"),
+            models.Index("created_at", name="delivery_by_time"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.event_type} {self.label}"
+
+    @property
+    def max_attempts(self) -> int:
+        return self.attempts_before + self.subscription.max_attempts
+
+
+class Attempt(models.Model):
+    """One request and what came of it. Added when it has ended, never changed."""
+
+    delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="attempts", db_index=False)
+    number = models.PositiveIntegerField()
+    started_at = models.DateTimeField()
+    duration_ms = models.PositiveIntegerField()
+    status_code = models.PositiveSmallIntegerField(null=True)
+    # Empty: it succeeded. Else one of `transport.Reason`.
+    reason = models.CharField(max_length=20, blank=True)
+    detail = models.CharField(max_length=500, blank=True)
+    url = models.CharField(max_length=2000)
+    # Lists of [name, value], secrets masked.
+    request_headers = models.JSONField(default=list)
+    response_headers = models.JSONField(default=list)
+    response_body = models.TextField(blank=True)
+    response_truncated = models.BooleanField(default=False)
+    worker = models.CharField(max_length=64, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint("delivery", "number", name="attempt_number_once")]
+
+    def __str__(self) -> str:
+        return f"attempt {self.number}"
+
+    @property
+    def succeeded(self) -> bool:
+        return not self.reason
+

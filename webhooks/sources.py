@@ -1,0 +1,183 @@
+"""Where events come from: base classes of the domain's rows, and timers the cluster keeps.
+
+A `Fact` is a row that is added and never changed; a `WatchedModel` is one that people edit in forms.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar, NoReturn, Self
+
+from django.db import models, transaction
+from django.db.models.signals import post_save
+from django.utils import timezone
+
+from webhooks.catalogue import EventType
+from webhooks.errors import DomainError as DomainError
+from webhooks.fields import PublicIdField as PublicIdField
+from webhooks.models import Event
+from webhooks.outbox import amend, emit, retract
+
+
+class FactQuerySet(models.QuerySet[Any]):
+    """Refuses what would change a fact, or add one without its signal."""
+
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError(f"{self.model.__name__} is a fact: add one with save(), and never change it.")
+
+    update = delete = bulk_create = bulk_update = _refuse
+
+
+class Fact(models.Model):
+    """An append-only row whose `post_save` emits an event.
+
+    Django sends `post_save` after the row's own transaction has ended, so a crash between the two would keep the
+    row and lose the event: `save` opens the transaction around both.
+    """
+
+    at = models.DateTimeField(default=timezone.now)
+
+    objects = FactQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+
+    def save(self, **kwargs: Any) -> None:  # type: ignore[override]
+        if not self._state.adding:
+            raise TypeError(f"{type(self).__name__} is a fact: it cannot be changed once it is added.")
+        with transaction.atomic():
+            super().save(**kwargs)
+
+    def delete(self, **_: object) -> NoReturn:  # type: ignore[override]
+        raise TypeError(f"{type(self).__name__} is a fact: it cannot be deleted.")
+
+
+@dataclass(frozen=True)
+class Change:
+    """What the serializer of a watched model's event gets. `changed_fields` is empty for a new one."""
+
+    instance: "WatchedModel"
+    changed_fields: tuple[str, ...]
+    at: datetime
+
+
+class _OpenChange:
+    """The event of one watched row in the running transaction, and the values the row had before it.
+
+    It stands among the transaction's on-commit functions, so it is gone as soon as the transaction, or the savepoint
+    it was made in, has ended either way.
+    """
+
+    def __init__(self, row: "WatchedModel", before: dict[str, Any], event: Event) -> None:
+        self.key = (type(row), row.pk)
+        self.before = before
+        self.event: Event | None = event
+
+    def __call__(self) -> None:
+        """Nothing is left to do on commit."""
+
+    @classmethod
+    def find(cls, row: "WatchedModel") -> Self | None:
+        for _, function, *_ in transaction.get_connection().run_on_commit:
+            if isinstance(function, cls) and function.key == (type(row), row.pk):
+                return function
+        return None
+
+
+class WatchedModel(models.Model):
+    """A row edited in forms: a save that changes one of WATCHED emits one event per transaction, with what changed."""
+
+    WATCHED: ClassVar[tuple[str, ...]] = ()
+
+    version = models.PositiveIntegerField(default=1, editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        abstract = True
+
+    _before: dict[str, Any] | None = None
+
+    @classmethod
+    def from_db(cls, db: str | None, field_names: Any, values: Any) -> Self:
+        row = super().from_db(db, field_names, values)
+        row._before = row._watched_values()
+        return row
+
+    def _watched_values(self) -> dict[str, Any]:
+        """The watched fields that are loaded; a deferred one cannot have been changed."""
+        loaded = self.__dict__
+        return {name: loaded[name] for name in self.WATCHED if name in loaded}
+
+    def _changed_since(self, before: dict[str, Any]) -> tuple[str, ...]:
+        now = self._watched_values()
+        return tuple(name for name in self.WATCHED if name in now and now[name] != before.get(name))
+
+    def save(self, **kwargs: Any) -> None:  # type: ignore[override]
+        with transaction.atomic():
+            if not self._state.adding and self._before is not None and self._changed_since(self._before):
+                self.version += 1
+                self.updated_at = timezone.now()
+                if kwargs.get("update_fields") is not None:
+                    kwargs["update_fields"] = {*kwargs["update_fields"], "version", "updated_at"}
+            super().save(**kwargs)
+            self._before = self._watched_values()
+
+
+def watch(model: type[WatchedModel], *, created: EventType | None, updated: EventType) -> None:
+    """Emit `created` for each new row of `model` (None: stay silent), and `updated` for each change that shows."""
+
+    def emit_changes(instance: WatchedModel, created: bool, raw: bool, **_: object) -> None:
+        if raw:
+            return
+        if created:
+            _emit_created(instance, created_type)
+        else:
+            _emit_updated(instance, updated)
+
+    created_type = created
+    post_save.connect(emit_changes, sender=model, weak=False, dispatch_uid=f"watch.{model._meta.label}")
+
+
+def _emit_created(row: WatchedModel, event_type: EventType | None) -> None:
+    if event_type is not None:
+        emit(event_type, Change(row, (), row.created_at))
+
+
+def _emit_updated(row: WatchedModel, event_type: EventType) -> None:
+    open_change = _OpenChange.find(row)
+    before = open_change.before if open_change else row._before
+    if before is None:
+        return
+    change = Change(row, row._changed_since(before), row.updated_at)
+    if open_change is not None and open_change.event is not None:
+        if change.changed_fields:
+            amend(open_change.event, event_type, change)
+        else:
+            retract(open_change.event)
+            open_change.event = None
+    elif change.changed_fields:
+        event = emit(event_type, change)
+        if open_change is not None:
+            open_change.event = event
+        else:
+            transaction.on_commit(_OpenChange(row, before, event))
+
+
+@dataclass(frozen=True)
+class Timer:
+    """A function without arguments that the cluster runs about every `seconds`; running it twice must do no harm."""
+
+    path: str
+    seconds: int
+
+
+timers: list[Timer] = []
+
+
+def every(seconds: int) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    def register(function: Callable[[], None]) -> Callable[[], None]:
+        timers.append(Timer(f"{function.__module__}.{function.__qualname__}", seconds))
+        return function
+
+    return register

@@ -1,0 +1,177 @@
+"""What can be done with a subscription: one function per verb, used alike by the admin and the API."""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.contrib.auth.models import User
+from django.db import transaction
+
+from webhooks import catalogue, guard, retry, signing
+from webhooks.delivery import send_now
+from webhooks.errors import DomainError
+from webhooks.events import TEST, Test
+from webhooks.models import Delivery, Subscription
+from webhooks.outbox import emit
+
+ROTATION_OVERLAP = timedelta(hours=24)
+MAX_HEADERS = 20
+MAX_HEADER_VALUE = 4096
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r"[\x20-\x7e]*")
+_OURS = re.compile(
+    r"webhook-.*|content-.*|host|user-agent|connection|transfer-encoding|accept-encoding|expect|te|trailer|upgrade", re.IGNORECASE
+)
+
+
+class InvalidSubscription(DomainError):
+    """A subscription was given something it cannot work with; `field` names it."""
+
+    code = "invalid_subscription"
+
+    def __init__(self, message: str, *, field: str) -> None:
+        super().__init__(message, errors=[{"field": field, "code": "invalid", "detail": message}])
+        self.field = field
+
+
+class SubscriptionConflict(DomainError):
+    """The verb does not fit the state the subscription is in."""
+
+    code = "subscription_conflict"
+
+
+def start_draft(owner: User) -> Subscription:
+    return Subscription.objects.create(created_by=owner, state_changed_by=owner.get_username())
+
+
+def create(
+    *, name: str, url: str, event_types: Sequence[str], headers: Mapping[str, str], by: str, now: datetime, **options: Any
+) -> Subscription:
+    """An active subscription with a new secret. Raises InvalidSubscription."""
+    subscription = Subscription(
+        name=name, url=url, event_types=list(event_types), headers=dict(headers), created_at=now, **options
+    )
+    activate(subscription, by=by, now=now)
+    return subscription
+
+
+def activate(subscription: Subscription, *, by: str, now: datetime) -> None:
+    """Check everything, give it a secret if it has none, and start telling it. Raises InvalidSubscription."""
+    check(subscription)
+    if not subscription.secrets:
+        subscription.secrets = [{"secret": signing.new_secret(), "expires_at": None}]
+    _change_state(subscription, Subscription.State.ACTIVE, by=by, now=now)
+
+
+def check(subscription: Subscription) -> None:
+    check_url(subscription.url)
+    check_event_types(subscription.event_types)
+    check_headers(subscription.headers)
+    check_retry_schedule(subscription.retry_schedule)
+
+
+def check_url(url: str) -> None:
+    """Refuse an address that can never be called. Resolves the name; the engine checks again at every attempt."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise InvalidSubscription("Enter a full address that begins with https://.", field="url")
+    if parts.username or parts.password:
+        raise InvalidSubscription("Put credentials in a header, not in the address.", field="url")
+    if parts.fragment:
+        raise InvalidSubscription("Leave out the part after #: it is never sent.", field="url")
+    try:
+        guard.check(parts.hostname, parts.port, encrypted=parts.scheme == "https")
+    except guard.BlockedAddress as error:
+        raise InvalidSubscription(str(error), field="url") from None
+    except (OSError, ValueError) as error:
+        raise InvalidSubscription(f"The address cannot be used: {error}.", field="url") from None
+
+
+def check_event_types(event_types: Sequence[str]) -> None:
+    if not event_types:
+        raise InvalidSubscription("Choose at least one event.", field="event_types")
+    if unknown := catalogue.unknown(event_types):
+        raise InvalidSubscription(f"There is no event called {', '.join(unknown)}.", field="event_types")
+
+
+def check_headers(headers: Mapping[str, str]) -> None:
+    """Token names (RFC 9110, 5.6.2), one line of printable ASCII each, and none of those the engine sets itself."""
+    if len(headers) > MAX_HEADERS:
+        raise InvalidSubscription(f"At most {MAX_HEADERS} headers can be sent.", field="headers")
+    if len({name.lower() for name in headers}) < len(headers):
+        raise InvalidSubscription("A header can be given once only; upper and lower case are the same.", field="headers")
+    for name, value in headers.items():
+        if not _TOKEN.fullmatch(name):
+            raise InvalidSubscription(f"{name!r} is not a header name: use letters, digits and hyphens.", field="headers")
+        if _OURS.fullmatch(name):
+            raise InvalidSubscription(f"{name} is set by the engine and cannot be changed.", field="headers")
+        if not isinstance(value, str) or len(value) > MAX_HEADER_VALUE or not _VALUE.fullmatch(value):
+            raise InvalidSubscription(f"The value of {name} must be one line of plain ASCII text.", field="headers")
+
+
+def check_retry_schedule(steps: Sequence[float] | None) -> None:
+    if steps is None:
+        return
+    if not 1 <= len(steps) <= retry.MAX_STEPS:
+        raise InvalidSubscription(f"Give between 1 and {retry.MAX_STEPS} waits, in seconds.", field="retry_schedule")
+    if not all(type(step) in (int, float) and 1 <= step <= retry.MAX_STEP for step in steps):
+        raise InvalidSubscription(f"Each wait must be 1 to {retry.MAX_STEP} seconds.", field="retry_schedule")
+
+
+def pause(subscription: Subscription, *, by: str, now: datetime, reason: str = "") -> None:
+    """Deliveries wait until it is resumed."""
+    _expect(subscription, Subscription.State.ACTIVE)
+    _change_state(subscription, Subscription.State.PAUSED, by=by, now=now, reason=reason)
+
+
+def resume(subscription: Subscription, *, by: str, now: datetime) -> None:
+    _expect(subscription, Subscription.State.PAUSED, Subscription.State.DISABLED)
+    activate(subscription, by=by, now=now)
+
+
+def disable(subscription: Subscription, *, by: str, now: datetime, reason: str) -> None:
+    """From now on its events are recorded as skipped."""
+    _expect(subscription, Subscription.State.ACTIVE, Subscription.State.PAUSED)
+    _change_state(subscription, Subscription.State.DISABLED, by=by, now=now, reason=reason)
+
+
+@transaction.atomic
+def rotate_secret(subscription: Subscription, *, now: datetime, overlap: timedelta = ROTATION_OVERLAP) -> str:
+    """A new secret, returned; the old ones sign beside it until `overlap` has passed."""
+    locked = Subscription.objects.select_for_update().get(pk=subscription.pk)
+    ends = (now + overlap).isoformat()
+    alive = set(locked.live_secrets(now=now))
+    old = [kept | {"expires_at": kept["expires_at"] or ends} for kept in locked.secrets if kept["secret"] in alive]
+    secret = signing.new_secret()
+    locked.secrets = subscription.secrets = [{"secret": secret, "expires_at": None}, *old]
+    locked.save(update_fields=["secrets"])
+    return secret
+
+
+def send_test(subscription: Subscription, *, by: str, now: datetime) -> Delivery:
+    """Send `webhook.test` at once, to this subscription only; the delivery's attempt tells what it answered."""
+    _expect(subscription, Subscription.State.ACTIVE)
+    fact = Test(subscription.public_id, subscription.name, by, now)
+    with transaction.atomic():
+        event = emit(TEST, fact, only_to=subscription)
+    delivery = event.deliveries.get()
+    send_now(delivery)
+    delivery.refresh_from_db()
+    return delivery
+
+
+def _expect(subscription: Subscription, *states: Subscription.State) -> None:
+    if subscription.state not in states:
+        raise SubscriptionConflict(f"{subscription} is {subscription.state}, not {' or '.join(states)}.")
+
+
+def _change_state(subscription: Subscription, state: Subscription.State, *, by: str, now: datetime, reason: str = "") -> None:
+    subscription.state = state
+    subscription.state_reason = reason
+    subscription.state_changed_at = now
+    subscription.state_changed_by = by
+    subscription.save()
+
+
