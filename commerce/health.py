@@ -1,0 +1,55 @@
+"""/healthz: the process answers. /readyz: what it needs to do its work is there."""
+
+from collections.abc import Callable
+from http import HTTPStatus
+
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+
+class NotReady(Exception):
+    """The message says what is missing."""
+
+
+@require_safe
+@never_cache
+def healthz(request: HttpRequest) -> HttpResponse:
+    return JsonResponse({"status": "ok"})
+
+
+@require_safe
+@never_cache
+def readyz(request: HttpRequest) -> HttpResponse:
+    checks = {name: _result(check) for name, check in CHECKS.items()}
+    is_ready = all(result == "ok" for result in checks.values())
+    return JsonResponse(
+        {"status": "ready" if is_ready else "not ready", "checks": checks},
+        status=HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE,
+    )
+
+
+def _result(check: Callable[[], None]) -> str:
+    try:
+        check()
+    except NotReady as error:
+        return str(error)
+    except DatabaseError:
+        return "the database does not answer"
+    return "ok"
+
+
+def _check_database() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+
+
+def _check_migrations() -> None:
+    executor = MigrationExecutor(connection)
+    if waiting := executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        raise NotReady(f"{len(waiting)} migrations are not applied: run manage.py migrate")
+
+
+CHECKS: dict[str, Callable[[], None]] = {"database": _check_database, "migrations": _check_migrations}
