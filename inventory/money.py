@@ -1,7 +1,6 @@
 """Money: whole minor units and an ISO currency inside, decimal text at the edges, never a float."""
 
 import re
-from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -9,9 +8,9 @@ from babel.core import get_global
 from babel.numbers import format_currency, get_currency_precision
 from django.core.exceptions import ValidationError
 from rest_framework import serializers
-from rest_framework.fields import empty, get_attribute
+from rest_framework.fields import get_attribute
 
-from webhooks.sources import DomainError
+from webhooks.errors import DomainError
 
 CURRENCIES: frozenset[str] = frozenset(
     code
@@ -70,9 +69,10 @@ class CurrencyField(serializers.CharField):
 
 
 class AmountField(serializers.CharField):
-    """Decimal text outside, the minor units of its `source` inside; `currency` is the path to the sibling that says whose.
+    """Decimal text outside, the minor units of its `source` inside, in the currency of its sibling `currency`.
 
-    Written, it reads the currency from the same body, or from the row that is being changed.
+    Read, `currency` may be a path such as "order.currency". Written, the currency is taken from the same body, or
+    from the row that is being changed.
     """
 
     def __init__(self, *, currency: str = "currency", **kwargs: Any) -> None:
@@ -89,12 +89,13 @@ class AmountField(serializers.CharField):
         if not isinstance(data, str):
             raise serializers.ValidationError('An amount is a decimal text such as "49.90".', code="invalid")
         currency = self._written_currency()
-        # Without a currency the body is refused for that already, and this value is dropped.
-        return from_text_field(data, currency) if currency in CURRENCIES else 0
+        if currency not in CURRENCIES:
+            return 0  # Never kept: the currency's own field refuses the body.
+        try:
+            return from_text(data, currency)
+        except MoneyError as error:
+            raise serializers.ValidationError(str(error), code=error.code) from error
 
-    def _written_currency(self) -> Any:
+    def _written_currency(self) -> str:
         serializer: Any = self.parent
-        body = getattr(serializer, "initial_data", empty)
-        if isinstance(body, Mapping) and self.currency in body:
-            return body[self.currency]
-        return getattr(serializer.instance, self.currency, None)
+        return str(serializer.initial_data.get(self.currency, getattr(serializer.instance, self.currency, "")))

@@ -1,0 +1,167 @@
+"""What can be sold (Product), where it lies (Warehouse, StockLevel), and every change of it (StockMovement)."""
+
+from datetime import time
+from typing import ClassVar
+
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Greatest
+
+from inventory.money import display, validate_currency
+from webhooks.sources import Fact, PublicIdField, WatchedModel
+
+SKU_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+_is_code = RegexValidator(rf"\A{SKU_PATTERN}\Z", "Letters, digits, full stops, hyphens and underscores only.")
+_is_country = RegexValidator(r"\A[A-Z]{2}\Z", "A country is two capital letters, such as DE.")
+
+
+def validate_countries(countries: object) -> None:
+    """A list of ISO 3166 codes, as `Warehouse.ships_to` keeps them."""
+    if not isinstance(countries, list):
+        _is_country("")
+    for country in countries:
+        _is_country(country)
+
+
+class Product(WatchedModel):
+    WATCHED: ClassVar[tuple[str, ...]] = ("sku", "name", "price_minor", "currency", "is_active", "weight_grams")
+
+    public_id = PublicIdField("prd")
+    sku = models.CharField("SKU", max_length=64, unique=True, validators=[_is_code])
+    name = models.CharField(max_length=200)
+    price_minor = models.PositiveBigIntegerField("price")
+    currency = models.CharField(max_length=3, validators=[validate_currency])
+    weight_grams = models.PositiveIntegerField("weight in grams", null=True, blank=True)
+    is_active = models.BooleanField("active", default=True, help_text="Only active products are shown and sold.")
+
+    def __str__(self) -> str:
+        return self.sku
+
+    @property
+    def price(self) -> str:
+        return display(self.price_minor, self.currency)
+
+
+class Warehouse(models.Model):
+    code = models.CharField(max_length=32, unique=True, validators=[_is_code])
+    name = models.CharField(max_length=100)
+    country = models.CharField(max_length=2, validators=[_is_country])
+    priority = models.PositiveSmallIntegerField(default=100, help_text="The lowest number is asked first.")
+    handling_days = models.PositiveSmallIntegerField(default=1, help_text="Working days from order to dispatch.")
+    cutoff = models.TimeField("cut-off", default=time(14), help_text="UTC. Later orders count as the next day's.")
+    ships_to = models.JSONField(
+        default=list, blank=True, validators=[validate_countries], help_text="Countries. Empty: everywhere."
+    )
+    is_active = models.BooleanField("active", default=True, help_text="Only active warehouses are given orders.")
+
+    def __str__(self) -> str:
+        return self.code
+
+    def can_ship_to(self, country: str) -> bool:
+        return not self.ships_to or country in self.ships_to
+
+
+class StockLevel(models.Model):
+    """How much of a product one warehouse has. Written by `inventory.stock` alone, each time with a StockMovement."""
+
+    # The same sum as the property, where the database does it.
+    AVAILABLE: ClassVar = Greatest(F("on_hand") - F("reserved") - F("safety_stock"), 0)
+
+    product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="levels", db_index=False)
+    warehouse = models.ForeignKey(Warehouse, on_delete=models.PROTECT, related_name="levels")
+    on_hand = models.BigIntegerField(default=0, editable=False)
+    reserved = models.BigIntegerField(default=0, editable=False)
+    safety_stock = models.BigIntegerField(default=0, help_text="Units that are kept back and never offered.")
+    version = models.PositiveBigIntegerField(default=0, editable=False, help_text="Counts its movements.")
+    updated_at = models.DateTimeField(auto_now_add=True, db_index=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint("product", "warehouse", name="stock_level_once_per_warehouse"),
+            models.CheckConstraint(name="stock_on_hand_not_negative", condition=Q(on_hand__gte=0)),
+            models.CheckConstraint(name="stock_reserved_not_negative", condition=Q(reserved__gte=0)),
+            models.CheckConstraint(name="stock_reserved_within_on_hand", condition=Q(reserved__lte=F("on_hand"))),
+            models.CheckConstraint(name="stock_safety_not_negative", condition=Q(safety_stock__gte=0)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.product} in {self.warehouse}"
+
+    @property
+    def available(self) -> int:
+        return available(self.on_hand, self.reserved, self.safety_stock)
+
+
+class StockMovement(Fact):
+    """One change of a level: by how much, and what it was after. The ledger that `audit` adds up."""
+
+    class Reason(models.TextChoices):
+        RESERVED = "reserved", "Reserved for an order"
+        RELEASED = "released", "Released by an order"
+        SHIPPED = "shipped", "Shipped"
+        SOLD = "sold", "Sold by a till or marketplace"
+        RECEIVED = "received", "Received from a supplier"
+        RECOUNTED = "recounted", "Recounted"
+        DAMAGED = "damaged", "Damaged or lost"
+        RETURNED = "returned", "Returned by a customer"
+        ADJUSTED = "adjusted", "Adjusted for another reason"
+        SAFETY_STOCK = "safety_stock", "Safety stock changed"
+
+    # What a person, or a warehouse's own system, may give as the reason of an adjustment.
+    ADJUSTMENTS: ClassVar = (Reason.RECEIVED, Reason.RECOUNTED, Reason.DAMAGED, Reason.RETURNED, Reason.ADJUSTED)
+
+    level = models.ForeignKey(StockLevel, on_delete=models.PROTECT, related_name="movements", db_index=False)
+    on_hand_delta = models.BigIntegerField(default=0)
+    reserved_delta = models.BigIntegerField(default=0)
+    safety_stock_delta = models.BigIntegerField(default=0)
+    on_hand_after = models.BigIntegerField()
+    reserved_after = models.BigIntegerField()
+    safety_stock_after = models.BigIntegerField()
+    version = models.PositiveBigIntegerField(help_text="The level's, after this movement.")
+    reason = models.CharField(max_length=20, choices=Reason)
+    reference = models.CharField(max_length=100, blank=True, db_index=True)
+    actor = models.CharField(max_length=150)
+
+    class Meta:
+        constraints = [models.UniqueConstraint("level", "version", name="stock_movement_once_per_version")]
+
+    def __str__(self) -> str:
+        return f"{self.level}: {self.get_reason_display()}"
+
+    @property
+    def available_after(self) -> int:
+        return available(self.on_hand_after, self.reserved_after, self.safety_stock_after)
+
+    @property
+    def available_before(self) -> int:
+        return available(
+            self.on_hand_after - self.on_hand_delta,
+            self.reserved_after - self.reserved_delta,
+            self.safety_stock_after - self.safety_stock_delta,
+        )
+
+    @property
+    def available_delta(self) -> int:
+        return self.available_after - self.available_before
+
+
+class Sale(models.Model):
+    """What a till or marketplace sold from a warehouse. A `reference` is taken once: repeated, it sells nothing."""
+
+    warehouse = models.ForeignKey(Warehouse, on_delete=models.PROTECT, related_name="+", db_index=False)
+    reference = models.CharField(max_length=100)
+    # SKU -> units.
+    lines = models.JSONField()
+    sold_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint("warehouse", "reference", name="sale_reference_once")]
+
+    def __str__(self) -> str:
+        return self.reference
+
+
+def available(on_hand: int, reserved: int, safety_stock: int) -> int:
+    """What may still be sold; never below zero, even where the safety stock has been eaten into."""
+    return max(0, on_hand - reserved - safety_stock)

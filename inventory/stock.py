@@ -1,0 +1,242 @@
+"""Every change of stock, each one conditional UPDATE per level: no rows changed is the refusal.
+
+Levels are written in the order of their keys, so that two orders for the same products cannot wait for each other.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F
+from django.db.models.expressions import CombinedExpression
+from django.db.models.lookups import GreaterThanOrEqual
+
+from inventory.models import Product, Sale, StockLevel, StockMovement, Warehouse
+from webhooks.errors import DomainError
+
+Reason = StockMovement.Reason
+
+
+class InsufficientStock(DomainError):
+    """Fewer units than asked for; `errors` holds `{"sku", "requested", "available"}` for each product.
+
+    `room` is the word for the units that were asked for: a write-off may take more than what is available.
+    """
+
+    code = "insufficient_stock"
+
+    def __init__(self, errors: list[dict[str, Any]], *, room: str = "available") -> None:
+        told = ", ".join(f"{e['sku']} ({e['requested']} asked for, {e['available']} {room})" for e in errors)
+        super().__init__(f"Not enough stock: {told}.", errors=errors)
+
+
+class StaleCount(DomainError):
+    """The level has moved since it was counted."""
+
+    code = "stale_count"
+
+
+class ReferenceReused(DomainError):
+    """A sale of other lines has this reference already."""
+
+    code = "reference_reused"
+
+
+@dataclass(frozen=True)
+class Demand:
+    level_id: int
+    quantity: int
+
+    def __post_init__(self) -> None:
+        if self.quantity < 1:
+            raise ValueError(f"A demand is for at least one unit, not {self.quantity}.")
+
+
+@dataclass(frozen=True)
+class _Cause:
+    reason: str
+    reference: str
+    actor: str
+    now: datetime
+
+
+@dataclass(frozen=True)
+class _Room:
+    """Which of a level's units a change may take, and the word a refusal uses for them."""
+
+    units: CombinedExpression
+    word: str
+
+
+_AVAILABLE = _Room(F("on_hand") - F("reserved") - F("safety_stock"), "available")
+_UNRESERVED = _Room(F("on_hand") - F("reserved"), "not reserved")
+_RESERVED = _Room(F("reserved") + 0, "reserved")
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A change of one level that takes `taken` of its room (negative: adds to it)."""
+
+    level_id: int
+    taken: int
+    on_hand: int = 0
+    reserved: int = 0
+    safety_stock: int = 0
+
+
+def reserve(demands: Iterable[Demand], *, reference: str, actor: str, now: datetime) -> list[StockMovement]:
+    """Hold units for an order: all of them, or none and InsufficientStock."""
+    entries = [_Entry(level_id, n, reserved=n) for level_id, n in _merged(demands)]
+    return _post(entries, _AVAILABLE, _Cause(Reason.RESERVED, reference, actor, now))
+
+
+def release(demands: Iterable[Demand], *, reference: str, actor: str, now: datetime) -> list[StockMovement]:
+    """Give held units back. Raises InsufficientStock when fewer are held."""
+    entries = [_Entry(level_id, n, reserved=-n) for level_id, n in _merged(demands)]
+    return _post(entries, _RESERVED, _Cause(Reason.RELEASED, reference, actor, now))
+
+
+def issue(demands: Iterable[Demand], *, reference: str, actor: str, now: datetime) -> list[StockMovement]:
+    """Held units have left the warehouse. Raises InsufficientStock when fewer are held."""
+    entries = [_Entry(level_id, n, on_hand=-n, reserved=-n) for level_id, n in _merged(demands)]
+    return _post(entries, _RESERVED, _Cause(Reason.SHIPPED, reference, actor, now))
+
+
+@transaction.atomic
+def sell(
+    *, warehouse: Warehouse, lines: Iterable[tuple[Product, int]], reference: str, actor: str, now: datetime
+) -> list[StockMovement]:
+    """A till or marketplace has sold these units: takes all of them, or none and InsufficientStock.
+
+    The same reference again changes nothing and gives the first movements; with other lines it raises ReferenceReused.
+    """
+    units: Counter[Product] = Counter()
+    for product, quantity in lines:
+        units[product] += quantity
+    sold = {product.sku: quantity for product, quantity in units.items()}
+    # Added first: of two calls with one reference, the second waits here until the first has ended.
+    sale, is_new = Sale.objects.get_or_create(
+        warehouse=warehouse, reference=reference, defaults={"lines": sold, "sold_at": now}
+    )
+    if sale.lines != sold:
+        raise ReferenceReused(f"The sale {reference} of {warehouse} is of other lines: use a new reference.")
+    if not is_new:
+        return list(StockMovement.objects.filter(level__warehouse=warehouse, reason=Reason.SOLD, reference=reference))
+    entries = [_Entry(_level(product, warehouse).pk, n, on_hand=-n) for product, n in units.items()]
+    return _post(entries, _AVAILABLE, _Cause(Reason.SOLD, reference, actor, now))
+
+
+@transaction.atomic
+def adjust(
+    *, product: Product, warehouse: Warehouse, delta: int, reason: str, reference: str = "", actor: str, now: datetime
+) -> StockMovement:
+    """Add or take off units; makes the level where there is none. Raises InsufficientStock below what is reserved."""
+    entry = _Entry(_level(product, warehouse).pk, -delta, on_hand=delta)
+    return _post([entry], _UNRESERVED, _Cause(reason, reference, actor, now))[0]
+
+
+@transaction.atomic
+def count(
+    *,
+    product: Product,
+    warehouse: Warehouse,
+    on_hand: int,
+    expected_on_hand: int,
+    reason: str,
+    reference: str = "",
+    actor: str,
+    now: datetime,
+) -> StockMovement:
+    """Set the units that were counted, unless the level is no longer at `expected_on_hand` (StaleCount)."""
+    level = _level(product, warehouse)
+    if not _lock(level, now=now, on_hand=expected_on_hand):
+        level.refresh_from_db()
+        raise StaleCount(f"{level} holds {level.on_hand} units now, not {expected_on_hand}: count again.")
+    delta = on_hand - expected_on_hand
+    cause = _Cause(reason, reference, actor, now)
+    return _post([_Entry(level.pk, -delta, on_hand=delta)], _UNRESERVED, cause)[0]
+
+
+@transaction.atomic
+def keep_back(level: StockLevel, *, safety_stock: int, actor: str, now: datetime) -> StockMovement:
+    """Set how many of a level's units are never offered. Those already reserved stay reserved."""
+    _lock(level, now=now)
+    level.refresh_from_db()
+    entry = _Entry(level.pk, 0, safety_stock=safety_stock - level.safety_stock)
+    return _post([entry], _UNRESERVED, _Cause(Reason.SAFETY_STOCK, "", actor, now))[0]
+
+
+def _level(product: Product, warehouse: Warehouse) -> StockLevel:
+    return StockLevel.objects.get_or_create(product=product, warehouse=warehouse)[0]
+
+
+def _lock(level: StockLevel, *, now: datetime, **expected: int) -> bool:
+    """Keep others from writing the level until the transaction ends; False, and no lock, unless it is as `expected`.
+
+    By an UPDATE, because `select_for_update` does nothing on SQLite.
+    """
+    return StockLevel.objects.filter(pk=level.pk, **expected).update(updated_at=now) == 1
+
+
+def _merged(demands: Iterable[Demand]) -> Iterable[tuple[int, int]]:
+    units: Counter[int] = Counter()
+    for demand in demands:
+        units[demand.level_id] += demand.quantity
+    return units.items()
+
+
+@transaction.atomic
+def _post(entries: Iterable[_Entry], room: _Room, cause: _Cause) -> list[StockMovement]:
+    """Write every entry and its movement, or none of them."""
+    ordered = sorted(entries, key=lambda entry: entry.level_id)
+    refused = [entry for entry in ordered if not _write(entry, room, now=cause.now)]
+    if refused:
+        raise _refusal(refused, room)
+    levels = StockLevel.objects.select_related("product", "warehouse").in_bulk([entry.level_id for entry in ordered])
+    return [_record(entry, levels[entry.level_id], cause) for entry in ordered]
+
+
+def _write(entry: _Entry, room: _Room, *, now: datetime) -> bool:
+    """Whether the level had the room: the check and the change are one statement."""
+    level = StockLevel.objects.filter(GreaterThanOrEqual(room.units, entry.taken), pk=entry.level_id)
+    return bool(
+        level.update(
+            on_hand=F("on_hand") + entry.on_hand,
+            reserved=F("reserved") + entry.reserved,
+            safety_stock=F("safety_stock") + entry.safety_stock,
+            version=F("version") + 1,
+            updated_at=now,
+        )
+    )
+
+
+def _refusal(refused: list[_Entry], room: _Room) -> InsufficientStock:
+    levels = StockLevel.objects.select_related("product").annotate(room=room.units)
+    found = levels.in_bulk([entry.level_id for entry in refused])
+    errors = [
+        {"sku": level.product.sku, "requested": entry.taken, "available": max(0, level.room)}
+        for level, entry in ((found[entry.level_id], entry) for entry in refused)
+    ]
+    return InsufficientStock(errors, room=room.word)
+
+
+def _record(entry: _Entry, level: StockLevel, cause: _Cause) -> StockMovement:
+    movement = StockMovement(
+        level=level,
+        on_hand_delta=entry.on_hand,
+        reserved_delta=entry.reserved,
+        safety_stock_delta=entry.safety_stock,
+        on_hand_after=level.on_hand,
+        reserved_after=level.reserved,
+        safety_stock_after=level.safety_stock,
+        version=level.version,
+        reason=cause.reason,
+        reference=cause.reference,
+        actor=cause.actor,
+        at=cause.now,
+    )
+    movement.save()
+    return movement
