@@ -138,6 +138,7 @@ class Delivery(models.Model):
 
     class Meta:
         verbose_name_plural = "deliveries"
+        permissions = [("resend_delivery", "Can resend a delivery")]
         constraints = [
             models.UniqueConstraint("event", "subscription", name="delivery_once_per_subscription"),
             models.CheckConstraint(
