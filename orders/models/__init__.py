@@ -1,0 +1,17 @@
+from orders.models.customer import Customer
+from orders.models.order import Allocation, Order, OrderLine
+from orders.models.payment import Payment
+from orders.models.shipment import Shipment, ShipmentLine, TrackingUpdate
+from orders.models.transition import OrderTransition
+
+__all__ = [
+    "Allocation",
+    "Customer",
+    "Order",
+    "OrderLine",
+    "OrderTransition",
+    "Payment",
+    "Shipment",
+    "ShipmentLine",
+    "TrackingUpdate",
+]

@@ -1,0 +1,331 @@
+"""An order: what was bought, by whom, for how much, and how far it has come."""
+
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Prefetch, Q
+from django.db.models.functions import Cast
+from django.utils import timezone
+from django.utils.functional import cached_property
+
+from inventory.models import Product, StockLevel
+from orders.models.customer import Customer
+from webhooks.sources import PublicIdField
+
+if TYPE_CHECKING:
+    from orders.models.payment import Payment
+
+FIRST_NUMBER = 1001
+
+
+def new_tracking_token() -> str:
+    return secrets.token_urlsafe(24)
+
+
+class OrderQuerySet(models.QuerySet["Order"]):
+    def with_items(self) -> Self:
+        """Each with its customer and its `items`, for two statements in all."""
+        lines = OrderLine.objects.select_related("product").order_by("pk")
+        return self.select_related("customer").prefetch_related(Prefetch("lines", lines, to_attr="items"))
+
+
+class Order(models.Model):
+    """Written by the verbs alone (`checkout`, `payments`, `fulfilment`), each under `transitions.lock`."""
+
+    class State(models.TextChoices):
+        PENDING = "pending", "Pending"
+        CONFIRMED = "confirmed", "Confirmed"
+        COMPLETED = "completed", "Completed"
+        CANCELLED = "cancelled", "Cancelled"
+
+    class Fulfilment(models.TextChoices):
+        UNFULFILLED = "unfulfilled", "Unfulfilled"
+        PARTIALLY_PACKED = "partially_packed", "Partially packed"
+        PACKED = "packed", "Packed"
+        PARTIALLY_SHIPPED = "partially_shipped", "Partially shipped"
+        SHIPPED = "shipped", "Shipped"
+        PARTIALLY_DELIVERED = "partially_delivered", "Partially delivered"
+        DELIVERED = "delivered", "Delivered"
+        RETURNED = "returned", "Returned"
+
+    class PaymentStatus(models.TextChoices):
+        UNPAID = "unpaid", "Unpaid"
+        AUTHORISED = "authorised", "Authorised"
+        PAID = "paid", "Paid"
+        COD_PENDING = "cod_pending", "Cash on delivery"
+        FAILED = "failed", "Failed"
+        PARTIALLY_REFUNDED = "partially_refunded", "Partially refunded"
+        REFUNDED = "refunded", "Refunded"
+
+    class Status(models.TextChoices):
+        """The one public word, made of the three above and the hold."""
+
+        PENDING = "pending", "Pending"
+        CONFIRMED = "confirmed", "Confirmed"
+        ON_HOLD = "on_hold", "On hold"
+        PACKED = "packed", "Packed"
+        SHIPPED = "shipped", "Shipped"
+        DELIVERED = "delivered", "Delivered"
+        RETURNED = "returned", "Returned"
+        CANCELLED = "cancelled", "Cancelled"
+
+    # Part of an order packed, shipped or delivered leaves the whole at the stage before.
+    STAGES: ClassVar = {
+        Fulfilment.PARTIALLY_SHIPPED: Status.PACKED,
+        Fulfilment.PACKED: Status.PACKED,
+        Fulfilment.PARTIALLY_DELIVERED: Status.SHIPPED,
+        Fulfilment.SHIPPED: Status.SHIPPED,
+        Fulfilment.DELIVERED: Status.DELIVERED,
+        Fulfilment.RETURNED: Status.RETURNED,
+    }
+    CASH_ON_DELIVERY: ClassVar = frozenset({"cod", "cash_on_delivery"})
+
+    public_id = PublicIdField("ord")
+    number = models.GeneratedField(
+        expression=Cast(F("id") + FIRST_NUMBER - 1, models.CharField(max_length=20)),
+        output_field=models.CharField(max_length=20),
+        db_persist=True,
+        unique=True,
+    )
+    tracking_token = models.CharField(max_length=64, unique=True, default=new_tracking_token, editable=False)
+    channel = models.CharField(max_length=40, default="web")
+    customer = models.ForeignKey(Customer, on_delete=models.PROTECT, related_name="orders")
+
+    contact_name = models.CharField(max_length=200, blank=True)
+    contact_email = models.EmailField(db_index=True)
+    contact_phone = models.CharField(max_length=40, blank=True)
+    locale = models.CharField(max_length=20, default="en")
+
+    address_name = models.CharField(max_length=200)
+    address_line1 = models.CharField(max_length=200)
+    address_line2 = models.CharField(max_length=200, blank=True)
+    address_city = models.CharField(max_length=100)
+    address_region = models.CharField(max_length=100, blank=True)
+    address_postal_code = models.CharField(max_length=20, blank=True)
+    address_country = models.CharField(max_length=2)
+    address_phone = models.CharField(max_length=40, blank=True)
+
+    currency = models.CharField(max_length=3)
+    subtotal_minor = models.PositiveBigIntegerField()
+    shipping_minor = models.PositiveBigIntegerField(default=0)
+    discount_minor = models.PositiveBigIntegerField(default=0)
+    tax_minor = models.PositiveBigIntegerField(default=0)
+    total_minor = models.PositiveBigIntegerField()
+    cancelled_minor = models.PositiveBigIntegerField(default=0, help_text="What cancelled units take off the total.")
+    authorised_minor = models.PositiveBigIntegerField(default=0)
+    paid_minor = models.PositiveBigIntegerField(default=0)
+    refunded_minor = models.PositiveBigIntegerField(default=0)
+    item_count = models.PositiveIntegerField(help_text="Units ordered.")
+
+    payment_method = models.CharField(max_length=40)
+    payment_gateway = models.CharField(max_length=40, blank=True)
+    payment_reference = models.CharField(max_length=200, blank=True, help_text="The checkout's own, as the gateway knows it.")
+
+    state = models.CharField(max_length=10, choices=State, default=State.PENDING)
+    fulfilment_status = models.CharField(max_length=20, choices=Fulfilment, default=Fulfilment.UNFULFILLED)
+    payment_status = models.CharField(max_length=20, choices=PaymentStatus, default=PaymentStatus.UNPAID)
+    on_hold = models.BooleanField(default=False)
+    status = models.CharField(max_length=10, choices=Status, default=Status.PENDING)
+
+    warehouse_code = models.CharField(max_length=32, blank=True, help_text="Empty when several warehouses share it.")
+    shipment_count = models.PositiveIntegerField(default=0)
+    placed_at = models.DateTimeField(default=timezone.now, db_index=True)
+    hold_expires_at = models.DateTimeField(null=True, blank=True, help_text="Unpaid by then, the stock is given back.")
+    ship_by_at = models.DateTimeField()
+    promised_from = models.DateField()
+    promised_to = models.DateField()
+    version = models.PositiveIntegerField(default=1, editable=False)
+    updated_at = models.DateTimeField(default=timezone.now, editable=False, db_index=True)
+
+    objects = OrderQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="order_total_adds_up",
+                condition=Q(total_minor=F("subtotal_minor") + F("shipping_minor") + F("tax_minor") - F("discount_minor")),
+            ),
+            models.CheckConstraint(name="order_cancelled_within_total", condition=Q(cancelled_minor__lte=F("total_minor"))),
+            models.CheckConstraint(name="order_refunded_within_paid", condition=Q(refunded_minor__lte=F("paid_minor"))),
+        ]
+        indexes = [
+            models.Index(fields=["status", "-placed_at"], name="order_by_status"),
+            models.Index(
+                fields=["hold_expires_at"], name="order_expiring", condition=Q(state="pending", hold_expires_at__isnull=False)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.number)
+
+    @cached_property
+    def items(self) -> "list[OrderLine]":
+        """Its lines with their products, in the order they were bought. The verbs count on these very objects."""
+        return list(self.lines.select_related("product").order_by("pk"))
+
+    @cached_property
+    def payment(self) -> "Payment | None":
+        """The latest attempt to pay for it."""
+        return self.payments.order_by("-pk").first()
+
+    @property
+    def is_cash_on_delivery(self) -> bool:
+        return self.payment_method in self.CASH_ON_DELIVERY
+
+    @property
+    def due_minor(self) -> int:
+        """What the customer owes in all, paid or not."""
+        return self.total_minor - self.cancelled_minor
+
+    @property
+    def outstanding_minor(self) -> int:
+        return max(0, self.due_minor - self.paid_minor)
+
+    @property
+    def refund_expected_minor(self) -> int:
+        """Paid and no longer owed: cancelled after payment, or paid after cancelling."""
+        return max(0, self.paid_minor - self.refunded_minor - self.due_minor)
+
+    @property
+    def is_covered(self) -> bool:
+        return max(self.paid_minor, self.authorised_minor) >= self.due_minor
+
+    @property
+    def tracking_page_url(self) -> str:
+        return f"{settings.BASE_URL}/track/{self.tracking_token}/"
+
+    def settle(self, *, failed: bool = False) -> None:
+        """Derive the payment status; `failed` says that the latest attempt was."""
+        owed = self.total_minor if self.state == self.State.CANCELLED else self.due_minor
+        if self.paid_minor >= owed:
+            self.payment_status = self.PaymentStatus.PAID
+        elif self.authorised_minor >= owed:
+            self.payment_status = self.PaymentStatus.AUTHORISED
+        elif self.is_cash_on_delivery:
+            self.payment_status = self.PaymentStatus.COD_PENDING
+        elif failed:
+            self.payment_status = self.PaymentStatus.FAILED
+
+    def roll_up(self) -> None:
+        """Derive what follows from the lines' counters and from the money: never set by hand."""
+        self.fulfilment_status = self._rolled_up_fulfilment()
+        self.complete_if_done()
+        self.status = self._public_status()
+
+    def complete_if_done(self) -> None:
+        """An order is completed when all of it is delivered and paid, whichever comes last."""
+        if (
+            self.state == self.State.CONFIRMED
+            and self.fulfilment_status == self.Fulfilment.DELIVERED
+            and self.outstanding_minor == 0
+        ):
+            self.state = self.State.COMPLETED
+
+    def _rolled_up_fulfilment(self) -> Fulfilment:
+        wanted = sum(line.wanted for line in self.items)
+        stages = (
+            (sum(line.delivered for line in self.items), self.Fulfilment.DELIVERED, self.Fulfilment.PARTIALLY_DELIVERED),
+            (sum(line.shipped for line in self.items), self.Fulfilment.SHIPPED, self.Fulfilment.PARTIALLY_SHIPPED),
+            (sum(line.packed for line in self.items), self.Fulfilment.PACKED, self.Fulfilment.PARTIALLY_PACKED),
+        )
+        for units, whole, part in stages:
+            if units:
+                return whole if units == wanted else part
+        return self.Fulfilment.UNFULFILLED
+
+    def _public_status(self) -> Status:
+        if self.state == self.State.CANCELLED:
+            return self.Status.CANCELLED
+        stage = self.STAGES.get(self.Fulfilment(self.fulfilment_status))
+        if stage is not None:
+            return stage
+        if self.on_hold:
+            return self.Status.ON_HOLD
+        return self.Status.PENDING if self.state == self.State.PENDING else self.Status.CONFIRMED
+
+
+class OrderLine(models.Model):
+    """A product as it was when it was bought, and how many of its units have come how far."""
+
+    public_id = PublicIdField("lin")
+    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="lines")
+    product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="+")
+    sku = models.CharField("SKU", max_length=64)
+    name = models.CharField(max_length=200)
+    unit_minor = models.PositiveBigIntegerField()
+    quantity = models.PositiveIntegerField()
+    cancelled = models.PositiveIntegerField(default=0)
+    packed = models.PositiveIntegerField(default=0)
+    shipped = models.PositiveIntegerField(default=0)
+    delivered = models.PositiveIntegerField(default=0)
+    warehouse_code = models.CharField(max_length=32, blank=True, help_text="Empty when several warehouses share it.")
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(name="line_quantity_positive", condition=Q(quantity__gte=1)),
+            models.CheckConstraint(
+                name="line_packed_and_cancelled_within_quantity",
+                condition=Q(quantity__gte=F("packed") + F("cancelled")),
+            ),
+            models.CheckConstraint(name="line_shipped_within_packed", condition=Q(shipped__lte=F("packed"))),
+            models.CheckConstraint(name="line_delivered_within_shipped", condition=Q(delivered__lte=F("shipped"))),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.quantity} × {self.sku}"
+
+    @property
+    def unpacked(self) -> int:
+        """Units that can still be packed or cancelled."""
+        return self.wanted - self.packed
+
+    @property
+    def wanted(self) -> int:
+        """Units that are not cancelled: what is to be packed, shipped and delivered in the end."""
+        return self.quantity - self.cancelled
+
+
+@dataclass(frozen=True)
+class Units:
+    """Some units of a line: those a step of the order is about."""
+
+    line: OrderLine
+    quantity: int
+    warehouse_code: str
+
+    @property
+    def currency(self) -> str:
+        return self.line.order.currency
+
+    @property
+    def unit_minor(self) -> int:
+        return self.line.unit_minor
+
+    @property
+    def total_minor(self) -> int:
+        return self.unit_minor * self.quantity
+
+
+class Allocation(models.Model):
+    """Units of a line that one warehouse holds for it. All of an order's expire together: `Order.hold_expires_at`."""
+
+    line = models.ForeignKey(OrderLine, on_delete=models.PROTECT, related_name="allocations")
+    level = models.ForeignKey(StockLevel, on_delete=models.PROTECT, related_name="+")
+    quantity = models.PositiveIntegerField()
+    packed = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint("line", "level", name="allocation_once_per_level"),
+            models.CheckConstraint(name="allocation_packed_within_quantity", condition=Q(packed__lte=F("quantity"))),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.quantity} of {self.line_id} from {self.level_id}"
+
+    @property
+    def unpacked(self) -> int:
+        return self.quantity - self.packed

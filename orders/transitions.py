@@ -1,0 +1,109 @@
+"""What every verb on an order shares: take its lock, keep its history, refuse in words."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from django.db.models import F
+
+from orders.models import Order, OrderTransition, Shipment
+from webhooks.sources import DomainError
+
+Kind = OrderTransition.Kind
+
+# The states an order may be in for each step to be taken.
+ALLOWED_FROM: Mapping[Kind, frozenset[Order.State]] = {
+    Kind.CONFIRMED: frozenset({Order.State.PENDING}),
+    Kind.PACKED: frozenset({Order.State.CONFIRMED}),
+    Kind.SHIPPED: frozenset({Order.State.CONFIRMED}),
+    Kind.DELIVERED: frozenset({Order.State.CONFIRMED}),
+    Kind.CANCELLED: frozenset({Order.State.PENDING, Order.State.CONFIRMED}),
+}
+
+# What verbs change. Everything else about an order is as it was placed.
+_MUTABLE = (
+    "state",
+    "fulfilment_status",
+    "payment_status",
+    "status",
+    "cancelled_minor",
+    "authorised_minor",
+    "paid_minor",
+    "hold_expires_at",
+    "shipment_count",
+)
+
+
+class InvalidTransition(DomainError):
+    """The order's present state, which the message names, does not allow the step."""
+
+    code = "invalid_transition"
+
+
+def lock(order_id: str) -> Order:
+    """The order, held until the transaction ends. Raises Order.DoesNotExist.
+
+    SQLite has no row locks: there `store` is what refuses the loser of a race.
+    """
+    return Order.objects.select_for_update(of=("self",)).select_related("customer").get(public_id=order_id)
+
+
+def lock_shipment(shipment_id: str) -> Shipment:
+    """A shipment whose order is held until the transaction ends. Raises Shipment.DoesNotExist."""
+    locked = Order.objects.select_for_update(of=("self",)).select_related("customer")
+    order = locked.filter(shipments__public_id=shipment_id).first()
+    # Read after the lock: before it, the row may be that of a race still running.
+    shipment = Shipment.objects.select_related("warehouse").get(public_id=shipment_id)
+    if order is not None:
+        shipment.order = order
+    return shipment
+
+
+def require(order: Order, kind: Kind) -> None:
+    """Raise InvalidTransition unless the order's state allows this step."""
+    allowed = ALLOWED_FROM[kind]
+    if order.state not in allowed:
+        words = " or ".join(sorted(allowed))
+        raise InvalidTransition(f"Order {order} is {order.state}, not {words}.")
+
+
+def require_shipment(shipment: Shipment, state: Shipment.State) -> None:
+    if shipment.state != state:
+        raise InvalidTransition(f"Shipment {shipment} is {shipment.state}, not {state}.")
+
+
+def store(order: Order, *, now: datetime) -> None:
+    """Write what a verb changed, unless somebody else has written the order since it was locked."""
+    changes = {name: getattr(order, name) for name in _MUTABLE}
+    unchanged = Order.objects.filter(pk=order.pk, version=order.version)
+    if not unchanged.update(**changes, version=F("version") + 1, updated_at=now):
+        raise InvalidTransition(f"Order {order} was changed by somebody else just now. Look at it again.")
+    order.version += 1
+    order.updated_at = now
+
+
+def record(
+    order: Order,
+    kind: Kind,
+    *,
+    actor: str,
+    now: datetime,
+    reason: str = "",
+    shipment: Shipment | None = None,
+    details: dict[str, Any] | None = None,
+) -> OrderTransition:
+    """Roll the order up, write it and add the step to its history, which tells the world."""
+    before = order.status
+    order.roll_up()
+    store(order, now=now)
+    return OrderTransition.objects.create(  # type: ignore[no-any-return]
+        order=order,
+        kind=kind,
+        shipment=shipment,
+        from_status=before,
+        to_status=order.status,
+        actor=actor,
+        reason=reason,
+        details=details or {},
+        at=now,
+    )
