@@ -27,7 +27,8 @@ class Subscription(models.Model):
 
     public_id = PublicIdField("sub")
     name = models.CharField(max_length=100)
-    url = models.URLField("callback URL", max_length=2000)
+    # Not a URLField: that refuses the bare host names of private networks. `subscriptions.check_url` is the judge.
+    url = models.CharField("callback URL", max_length=2000)
     event_types = models.JSONField(default=list, help_text='Names, groups such as "order.*", or "*" for everything.')
     headers = EncryptedJSONField(default=dict)
     # Newest first, as `signing.new_secret` makes them: {"secret": "whsec_…", "expires_at": null or a moment}.
