@@ -1,39 +1,49 @@
 """What can be sold (Product), where it lies (Warehouse, StockLevel), and every change of it (StockMovement)."""
 
 from datetime import time
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from django.core.validators import RegexValidator
 from django.db import models
-from django.db.models import F, Q
-from django.db.models.functions import Greatest
+from django.db.models import F, OuterRef, Q, Subquery, Sum
+from django.db.models.functions import Coalesce, Greatest
 
 from inventory.money import display, validate_currency
 from webhooks.sources import Fact, PublicIdField, WatchedModel
 
 SKU_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]*"
-_is_code = RegexValidator(rf"\A{SKU_PATTERN}\Z", "Letters, digits, full stops, hyphens and underscores only.")
-_is_country = RegexValidator(r"\A[A-Z]{2}\Z", "A country is two capital letters, such as DE.")
+is_code = RegexValidator(rf"\A{SKU_PATTERN}\Z", "Letters, digits, full stops, hyphens and underscores only.")
+is_country = RegexValidator(r"\A[A-Z]{2}\Z", "A country is two capital letters, such as DE.")
 
 
 def validate_countries(countries: object) -> None:
     """A list of ISO 3166 codes, as `Warehouse.ships_to` keeps them."""
     if not isinstance(countries, list):
-        _is_country("")
+        is_country("")
     for country in countries:
-        _is_country(country)
+        is_country(country)
+
+
+class ProductQuerySet(models.QuerySet["Product"]):
+    def with_available(self) -> Self:
+        """Each with `available`: what all active warehouses together can still sell."""
+        levels = StockLevel.objects.filter(product=OuterRef("pk"), warehouse__is_active=True).order_by()
+        total = levels.values("product").annotate(total=Sum(StockLevel.AVAILABLE)).values("total")
+        return self.annotate(available=Coalesce(Subquery(total), 0, output_field=models.BigIntegerField()))
 
 
 class Product(WatchedModel):
     WATCHED: ClassVar[tuple[str, ...]] = ("sku", "name", "price_minor", "currency", "is_active", "weight_grams")
 
     public_id = PublicIdField("prd")
-    sku = models.CharField("SKU", max_length=64, unique=True, validators=[_is_code])
+    sku = models.CharField("SKU", max_length=64, unique=True, validators=[is_code])
     name = models.CharField(max_length=200)
     price_minor = models.PositiveBigIntegerField("price")
     currency = models.CharField(max_length=3, validators=[validate_currency])
     weight_grams = models.PositiveIntegerField("weight in grams", null=True, blank=True)
     is_active = models.BooleanField("active", default=True, help_text="Only active products are shown and sold.")
+
+    objects = ProductQuerySet.as_manager()
 
     def __str__(self) -> str:
         return self.sku
@@ -44,9 +54,9 @@ class Product(WatchedModel):
 
 
 class Warehouse(models.Model):
-    code = models.CharField(max_length=32, unique=True, validators=[_is_code])
+    code = models.CharField(max_length=32, unique=True, validators=[is_code])
     name = models.CharField(max_length=100)
-    country = models.CharField(max_length=2, validators=[_is_country])
+    country = models.CharField(max_length=2, validators=[is_country])
     priority = models.PositiveSmallIntegerField(default=100, help_text="The lowest number is asked first.")
     handling_days = models.PositiveSmallIntegerField(default=1, help_text="Working days from order to dispatch.")
     cutoff = models.TimeField("cut-off", default=time(14), help_text="UTC. Later orders count as the next day's.")

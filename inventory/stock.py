@@ -124,7 +124,7 @@ def sell(
     if sale.lines != sold:
         raise ReferenceReused(f"The sale {reference} of {warehouse} is of other lines: use a new reference.")
     if not is_new:
-        return list(StockMovement.objects.filter(level__warehouse=warehouse, reason=Reason.SOLD, reference=reference))
+        return _movements_of(sale)
     entries = [_Entry(_level(product, warehouse).pk, n, on_hand=-n) for product, n in units.items()]
     return _post(entries, _AVAILABLE, _Cause(Reason.SOLD, reference, actor, now))
 
@@ -167,6 +167,13 @@ def keep_back(level: StockLevel, *, safety_stock: int, actor: str, now: datetime
     level.refresh_from_db()
     entry = _Entry(level.pk, 0, safety_stock=safety_stock - level.safety_stock)
     return _post([entry], _UNRESERVED, _Cause(Reason.SAFETY_STOCK, "", actor, now))[0]
+
+
+def _movements_of(sale: Sale) -> list[StockMovement]:
+    movements = StockMovement.objects.filter(
+        reference=sale.reference, reason=Reason.SOLD, level__warehouse=sale.warehouse
+    )
+    return list(movements.select_related("level__product", "level__warehouse").order_by("level_id"))
 
 
 def _level(product: Product, warehouse: Warehouse) -> StockLevel:

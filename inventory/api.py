@@ -1,0 +1,210 @@
+"""Products for shop windows and catalogues; stock for warehouses, tills and marketplaces."""
+
+from typing import Any, ClassVar
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+from django_filters import rest_framework as filters
+from drf_spectacular.utils import extend_schema
+from rest_framework import generics, serializers
+from rest_framework.exceptions import PermissionDenied
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from inventory import stock
+from inventory.models import Product, StockLevel, StockMovement, Warehouse, is_country
+from inventory.money import AmountField, CurrencyField
+from inventory.serializers import ProductSerializer, StockLevelSerializer
+
+# More than any warehouse holds, and small enough that no sum of them can leave the database's range.
+MOST_UNITS = 10**9
+MOST_LINES = 100
+
+
+def within_reach(request: Request) -> QuerySet[Warehouse]:
+    """The warehouses a token works for: its own, or all."""
+    own = getattr(request.auth, "warehouse", "")
+    return Warehouse.objects.filter(code=own) if own else Warehouse.objects.all()
+
+
+class ProductFilter(filters.FilterSet):
+    updated_since = filters.IsoDateTimeFilter("updated_at", "gte")
+
+    class Meta:
+        model = Product
+        fields = ("sku",)
+
+
+class StockLevelFilter(filters.FilterSet):
+    sku = filters.CharFilter("product__sku")
+    warehouse = filters.CharFilter("warehouse__code")
+    updated_since = filters.IsoDateTimeFilter("updated_at", "gte")
+
+
+class ProductWriteSerializer(serializers.ModelSerializer[Product]):
+    price_amount = AmountField(source="price_minor")
+    currency = CurrencyField()
+
+    class Meta:
+        model = Product
+        fields = ("sku", "name", "price_amount", "currency", "weight_grams", "is_active")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if self.instance and "currency" in attrs and "price_minor" not in attrs:
+            raise serializers.ValidationError({"price_amount": "Give the price in the new currency too."})
+        return attrs
+
+    def to_representation(self, instance: Product) -> dict[str, Any]:
+        return ProductSerializer(Product.objects.with_available().get(pk=instance.pk)).data
+
+
+class WarehouseSerializer(serializers.ModelSerializer[Warehouse]):
+    ships_to = serializers.ListField(
+        child=serializers.CharField(validators=[is_country]), required=False, help_text="Countries. Empty: everywhere."
+    )
+
+    class Meta:
+        model = Warehouse
+        fields = ("code", "name", "country", "priority", "handling_days", "cutoff", "ships_to", "is_active")
+
+
+class ProductField(serializers.SlugRelatedField[Product]):
+    default_error_messages: ClassVar = {"does_not_exist": "There is no product {value}."}
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(slug_field="sku", queryset=Product.objects.all(), **kwargs)
+
+
+class WarehouseField(serializers.SlugRelatedField[Warehouse]):
+    default_error_messages: ClassVar = {"does_not_exist": "There is no warehouse {value} that this token works for."}
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(slug_field="code", queryset=Warehouse.objects.all(), **kwargs)
+
+    def get_queryset(self) -> QuerySet[Warehouse]:
+        return within_reach(self.context["request"])
+
+
+class AdjustmentSerializer(serializers.Serializer[Any]):
+    """Either `delta`, or what was counted: `on_hand`, and the `expected_on_hand` the counting began with."""
+
+    sku = ProductField(source="product")
+    warehouse = WarehouseField()
+    delta = serializers.IntegerField(min_value=-MOST_UNITS, max_value=MOST_UNITS, required=False)
+    on_hand = serializers.IntegerField(min_value=0, max_value=MOST_UNITS, required=False)
+    expected_on_hand = serializers.IntegerField(min_value=0, max_value=MOST_UNITS, required=False)
+    reason = serializers.ChoiceField([(reason.value, reason.label) for reason in StockMovement.ADJUSTMENTS])
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if attrs.keys() & {"delta", "on_hand", "expected_on_hand"} not in ({"delta"}, {"on_hand", "expected_on_hand"}):
+            raise serializers.ValidationError("Give either delta, or on_hand and expected_on_hand.")
+        if attrs.get("delta") == 0:
+            raise serializers.ValidationError({"delta": "A delta of 0 changes nothing."})
+        return attrs
+
+
+class SaleLineSerializer(serializers.Serializer[Any]):
+    sku = ProductField()
+    quantity = serializers.IntegerField(min_value=1, max_value=MOST_UNITS)
+
+
+class SaleSerializer(serializers.Serializer[Any]):
+    warehouse = WarehouseField()
+    reference = serializers.CharField(max_length=100)
+    lines = SaleLineSerializer(many=True, allow_empty=False, max_length=MOST_LINES)
+
+
+class SoldSerializer(serializers.Serializer[Any]):
+    warehouse = serializers.CharField()
+    reference = serializers.CharField()
+    levels = StockLevelSerializer(many=True)
+
+
+class ProductsView(generics.ListCreateAPIView[Product]):
+    required_scopes: ClassVar = {"GET": (), "POST": ("catalogue",)}
+    filterset_class = ProductFilter
+
+    def get_queryset(self) -> QuerySet[Product]:
+        return Product.objects.with_available().filter(is_active=True)
+
+    def get_serializer_class(self) -> type[serializers.BaseSerializer[Product]]:
+        return ProductWriteSerializer if self.request.method == "POST" else ProductSerializer
+
+    @extend_schema(request=ProductWriteSerializer, responses={201: ProductSerializer})
+    def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return super().post(request, *args, **kwargs)
+
+
+class ProductView(APIView):
+    required_scopes: ClassVar = {"GET": (), "PATCH": ("catalogue",)}
+
+    @extend_schema(responses=ProductSerializer)
+    def get(self, request: Request, sku: str) -> Response:
+        product = generics.get_object_or_404(Product.objects.with_available(), sku=sku, is_active=True)
+        return Response(ProductSerializer(product).data)
+
+    @extend_schema(request=ProductWriteSerializer(partial=True), responses=ProductSerializer)
+    @transaction.atomic
+    def patch(self, request: Request, sku: str) -> Response:
+        # Locked, so that of two changes neither writes back what the other replaced.
+        product = generics.get_object_or_404(Product.objects.select_for_update(), sku=sku)
+        serializer = ProductWriteSerializer(product, data=request.data, partial=True)
+        serializer.is_valid(raise_exception=True)
+        serializer.save()
+        return Response(serializer.data)
+
+
+class WarehousesView(generics.ListCreateAPIView[Warehouse]):
+    required_scopes = ("inventory",)
+    serializer_class = WarehouseSerializer
+
+    def get_queryset(self) -> QuerySet[Warehouse]:
+        return within_reach(self.request)
+
+    def perform_create(self, serializer: serializers.BaseSerializer[Warehouse]) -> None:
+        if getattr(self.request.auth, "warehouse", ""):
+            raise PermissionDenied("This token works for one warehouse and cannot add another.")
+        serializer.save()
+
+
+class StockView(generics.ListAPIView[StockLevel]):
+    required_scopes = ("inventory",)
+    serializer_class = StockLevelSerializer
+    filterset_class = StockLevelFilter
+
+    def get_queryset(self) -> QuerySet[StockLevel]:
+        levels = StockLevel.objects.select_related("product", "warehouse")
+        return levels.filter(warehouse__in=within_reach(self.request))
+
+
+class AdjustmentsView(APIView):
+    required_scopes = ("inventory",)
+
+    @extend_schema(request=AdjustmentSerializer, responses={201: StockLevelSerializer})
+    def post(self, request: Request) -> Response:
+        serializer = AdjustmentSerializer(data=request.data, context={"request": request})
+        serializer.is_valid(raise_exception=True)
+        apply = stock.adjust if "delta" in serializer.validated_data else stock.count
+        movement = apply(**serializer.validated_data, actor=str(request.user), now=timezone.now())
+        return Response(StockLevelSerializer(movement.level).data, status=201)
+
+
+class SalesView(APIView):
+    required_scopes = ("inventory",)
+
+    @extend_schema(request=SaleSerializer, responses={201: SoldSerializer})
+    def post(self, request: Request) -> Response:
+        serializer = SaleSerializer(data=request.data, context={"request": request})
+        serializer.is_valid(raise_exception=True)
+        sale = serializer.validated_data
+        movements = stock.sell(
+            warehouse=sale["warehouse"],
+            lines=[(line["sku"], line["quantity"]) for line in sale["lines"]],
+            reference=sale["reference"],
+            actor=str(request.user),
+            now=timezone.now(),
+        )
+        sold = sale | {"levels": [movement.level for movement in movements]}
+        return Response(SoldSerializer(sold).data, status=201)
