@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db.models import F
 
-from orders.models import Order, OrderTransition, Shipment
+from orders.models import Order, OrderLine, OrderTransition, Shipment
 from webhooks.sources import DomainError
 
 Kind = OrderTransition.Kind
@@ -70,6 +70,32 @@ def require(order: Order, kind: Kind) -> None:
 def require_shipment(shipment: Shipment, state: Shipment.State) -> None:
     if shipment.state != state:
         raise InvalidTransition(f"Shipment {shipment} is {shipment.state}, not {state}.")
+
+
+def unpacked_units(order: Order, quantities: Mapping[str, int] | None) -> dict[OrderLine, int]:
+    """The lines that `quantities` names by public id, with how many; None: all that is not packed yet.
+
+    Raises OrderLine.DoesNotExist, and InvalidTransition when that is nothing, or more than is left.
+    """
+    if quantities is None:
+        units = {line: line.unpacked for line in order.items if line.unpacked}
+    else:
+        units = {_find_line(order, line_id): quantity for line_id, quantity in quantities.items()}
+    if not units:
+        raise InvalidTransition(f"Order {order} is {order.fulfilment_status}: no units are left to pack or cancel.")
+    for line, quantity in units.items():
+        if not 1 <= quantity <= line.unpacked:
+            raise InvalidTransition(
+                f"Order {order} is {order.fulfilment_status}: {line.unpacked} of {line} are left, not {quantity}."
+            )
+    return units
+
+
+def _find_line(order: Order, line_id: str) -> OrderLine:
+    for line in order.items:
+        if line.public_id == line_id:
+            return line
+    raise OrderLine.DoesNotExist(f"Order {order} has no line {line_id}.")
 
 
 def store(order: Order, *, now: datetime) -> None:

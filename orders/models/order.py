@@ -122,7 +122,9 @@ class Order(models.Model):
 
     payment_method = models.CharField(max_length=40)
     payment_gateway = models.CharField(max_length=40, blank=True)
-    payment_reference = models.CharField(max_length=200, blank=True, help_text="The checkout's own, as the gateway knows it.")
+    payment_reference = models.CharField(
+        max_length=200, blank=True, help_text="The checkout's own, as the gateway knows it."
+    )
 
     state = models.CharField(max_length=10, choices=State, default=State.PENDING)
     fulfilment_status = models.CharField(max_length=20, choices=Fulfilment, default=Fulfilment.UNFULFILLED)
@@ -146,15 +148,21 @@ class Order(models.Model):
         constraints = [
             models.CheckConstraint(
                 name="order_total_adds_up",
-                condition=Q(total_minor=F("subtotal_minor") + F("shipping_minor") + F("tax_minor") - F("discount_minor")),
+                condition=Q(
+                    total_minor=F("subtotal_minor") + F("shipping_minor") + F("tax_minor") - F("discount_minor")
+                ),
             ),
-            models.CheckConstraint(name="order_cancelled_within_total", condition=Q(cancelled_minor__lte=F("total_minor"))),
+            models.CheckConstraint(
+                name="order_cancelled_within_total", condition=Q(cancelled_minor__lte=F("total_minor"))
+            ),
             models.CheckConstraint(name="order_refunded_within_paid", condition=Q(refunded_minor__lte=F("paid_minor"))),
         ]
         indexes = [
             models.Index(fields=["status", "-placed_at"], name="order_by_status"),
             models.Index(
-                fields=["hold_expires_at"], name="order_expiring", condition=Q(state="pending", hold_expires_at__isnull=False)
+                fields=["hold_expires_at"],
+                name="order_expiring",
+                condition=Q(state="pending", hold_expires_at__isnull=False),
             ),
         ]
 
@@ -227,7 +235,11 @@ class Order(models.Model):
     def _rolled_up_fulfilment(self) -> Fulfilment:
         wanted = sum(line.wanted for line in self.items)
         stages = (
-            (sum(line.delivered for line in self.items), self.Fulfilment.DELIVERED, self.Fulfilment.PARTIALLY_DELIVERED),
+            (
+                sum(line.delivered for line in self.items),
+                self.Fulfilment.DELIVERED,
+                self.Fulfilment.PARTIALLY_DELIVERED,
+            ),
             (sum(line.shipped for line in self.items), self.Fulfilment.SHIPPED, self.Fulfilment.PARTIALLY_SHIPPED),
             (sum(line.packed for line in self.items), self.Fulfilment.PACKED, self.Fulfilment.PARTIALLY_PACKED),
         )

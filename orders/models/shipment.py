@@ -56,7 +56,9 @@ class Shipment(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint("order", "index", name="shipment_index_once_per_order"),
-            models.CheckConstraint(name="shipment_left_when_shipped", condition=Q(state="packed") | Q(shipped_at__isnull=False)),
+            models.CheckConstraint(
+                name="shipment_left_when_shipped", condition=Q(state="packed") | Q(shipped_at__isnull=False)
+            ),
             models.CheckConstraint(
                 name="shipment_arrived_when_delivered", condition=~Q(state="delivered") | Q(delivered_at__isnull=False)
             ),
@@ -114,7 +116,9 @@ class TrackingUpdate(Fact):
     location = models.CharField(max_length=200, blank=True)
     estimated_delivery_at = models.DateTimeField(null=True, blank=True)
     source = models.CharField(max_length=60)
-    is_late = models.BooleanField(default=False, help_text="Overtaken by a later scan: in the timeline, but told to nobody.")
+    is_late = models.BooleanField(
+        default=False, help_text="Overtaken by a later scan: in the timeline, but told to nobody."
+    )
 
     class Meta:
         constraints = [

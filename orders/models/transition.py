@@ -23,8 +23,8 @@ class OrderTransition(Fact):
     to_status = models.CharField(max_length=10, choices=Order.Status)
     actor = models.CharField(max_length=150)
     reason = models.CharField(max_length=500, blank=True)
-    # What only this step knows: a cancellation's `units` (line public id -> how many), a delivery's `cod_minor` (what the
-    # courier was to collect) and `cod_collected_minor`.
+    # What only this step knows: a cancellation's `units` (line public id -> how many), a delivery's `cod_minor` and
+    # `cod_collected_minor`.
     details = models.JSONField(default=dict, blank=True)
 
     def __str__(self) -> str:
@@ -41,6 +41,15 @@ class OrderTransition(Fact):
             lines = (line for line in self.order.items if line.public_id in cancelled)
             return [Units(line, cancelled[line.public_id], line.warehouse_code) for line in lines]
         return [Units(line, line.wanted, line.warehouse_code) for line in self.order.items if line.wanted]
+
+    @property
+    def cod_minor(self) -> int | None:
+        """Of a delivery: the cash to collect; None when the order is not paid in cash."""
+        return self.details.get("cod_minor")
+
+    @property
+    def cod_collected_minor(self) -> int | None:
+        return self.details.get("cod_collected_minor")
 
     @property
     def is_full(self) -> bool:

@@ -1,0 +1,106 @@
+"""One vocabulary for every courier, and one rule for scans that come late, twice or out of order (spec/domain.md)."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from django.db import transaction
+
+from orders import fulfilment
+from orders.models import Shipment, TrackingUpdate
+from orders.models.shipment import TrackingStatus
+from orders.transitions import InvalidTransition, lock_shipment, store
+
+# Word -> rank, which decides between scans of one moment.
+STATUSES: Mapping[str, int] = {
+    TrackingStatus.LABEL_CREATED: 10,
+    TrackingStatus.PICKED_UP: 20,
+    TrackingStatus.IN_TRANSIT: 30,
+    TrackingStatus.DELAYED: 31,
+    TrackingStatus.ARRIVED_AT_HUB: 35,
+    TrackingStatus.OUT_FOR_DELIVERY: 40,
+    TrackingStatus.ATTEMPT_FAILED: 45,
+    TrackingStatus.READY_FOR_PICKUP: 46,
+    TrackingStatus.DELIVERED: 60,
+    TrackingStatus.RETURN_TO_SENDER: 70,
+    TrackingStatus.RETURNED: 80,
+    TrackingStatus.LOST: 90,
+}
+EXCEPTIONS = frozenset(
+    {
+        TrackingStatus.DELAYED,
+        TrackingStatus.ATTEMPT_FAILED,
+        TrackingStatus.RETURN_TO_SENDER,
+        TrackingStatus.RETURNED,
+        TrackingStatus.LOST,
+    }
+)
+_AFTER_DELIVERY = frozenset({TrackingStatus.DELIVERED, TrackingStatus.RETURN_TO_SENDER, TrackingStatus.RETURNED})
+
+
+@transaction.atomic
+def track(
+    shipment_id: str,
+    *,
+    status: str,
+    occurred_at: datetime,
+    message: str = "",
+    location: str = "",
+    estimated_delivery_at: datetime | None = None,
+    source: str,
+    now: datetime,
+) -> TrackingUpdate:
+    """Add a scan to a shipped parcel's timeline; `delivered` delivers it. The same scan again returns the first."""
+    shipment = lock_shipment(shipment_id)
+    if shipment.state == Shipment.State.PACKED:
+        raise InvalidTransition(f"Shipment {shipment} is {shipment.state}, not shipped.")
+    scans = list(shipment.tracking_updates.all())
+    for scan in scans:
+        if (scan.status, scan.occurred_at) == (status, occurred_at):
+            return scan
+    update = TrackingUpdate(
+        shipment=shipment,
+        status=TrackingStatus(status),
+        previous_status=shipment.tracking_status,
+        occurred_at=occurred_at,
+        message=message,
+        location=location,
+        estimated_delivery_at=estimated_delivery_at,
+        source=source,
+        at=now,
+    )
+    _show(shipment, [*scans, update], update)
+    if update.status == TrackingStatus.DELIVERED and shipment.state == Shipment.State.SHIPPED:
+        fulfilment.arrive(shipment, delivered_at=occurred_at, source=source, actor=source, now=now)
+    return update
+
+
+def _show(shipment: Shipment, scans: list[TrackingUpdate], update: TrackingUpdate) -> None:
+    """Write the parcel as its timeline, `update` included, shows it. Staff may have delivered it without a scan."""
+    if shipment.delivered_at is not None:
+        scans = [*scans, TrackingUpdate(status=TrackingStatus.DELIVERED, occurred_at=shipment.delivered_at)]
+    shown = current(scans)
+    update.is_late = shown is not update
+    shipment.tracking_status = shown.status
+    shipment.estimated_delivery_at = latest_estimate(scans) or shipment.estimated_delivery_at
+    shipment.save(update_fields=["tracking_status", "estimated_delivery_at"])
+    store(shipment.order, now=update.at)
+    update.save()
+
+
+def current(scans: Iterable[TrackingUpdate]) -> TrackingUpdate:
+    """The latest by `occurred_at`, ties by rank; but `delivered` gives way to a return only."""
+    first, *later = in_order(scans)
+    shown = first
+    for scan in later:
+        if shown.status != TrackingStatus.DELIVERED or scan.status in _AFTER_DELIVERY:
+            shown = scan
+    return shown
+
+
+def latest_estimate(scans: Iterable[TrackingUpdate]) -> datetime | None:
+    estimates = [scan.estimated_delivery_at for scan in in_order(scans) if scan.estimated_delivery_at]
+    return estimates[-1] if estimates else None
+
+
+def in_order(scans: Iterable[TrackingUpdate]) -> list[TrackingUpdate]:
+    return sorted(scans, key=lambda scan: (scan.occurred_at, STATUSES[scan.status]))

@@ -1,0 +1,109 @@
+"""The event types of orders, parcels, payments and customers."""
+
+from orders import examples, serializers
+from webhooks.catalogue import EventType, Subject, declare
+
+ORDER = Subject(kind="order", id=lambda fact: fact.order.public_id, label=lambda fact: fact.order.number)
+CUSTOMER = Subject(
+    kind="customer", id=lambda change: change.instance.public_id, label=lambda change: change.instance.email
+)
+
+ORDER_CREATED = EventType(
+    name="order.created",
+    summary="An order was placed and its stock is held: what, who, from which warehouse, how it is to be paid.",
+    subject=ORDER,
+    serializer=serializers.OrderCreated,
+    example=examples.ORDER_CREATED,
+)
+ORDER_CONFIRMED = EventType(
+    name="order.confirmed",
+    summary="An order is paid, authorised or accepted for cash on delivery: it can be packed.",
+    subject=ORDER,
+    serializer=serializers.OrderConfirmed,
+    example=examples.ORDER_CONFIRMED,
+)
+ORDER_PACKED = EventType(
+    name="order.packed",
+    summary="A parcel of an order is packed. Once per parcel.",
+    subject=ORDER,
+    serializer=serializers.OrderPacked,
+    example=examples.ORDER_PACKED,
+)
+ORDER_SHIPPED = EventType(
+    name="order.shipped",
+    summary="A parcel has left its warehouse, with carrier and tracking number. Once per parcel.",
+    subject=ORDER,
+    serializer=serializers.OrderShipped,
+    example=examples.ORDER_SHIPPED,
+)
+ORDER_DELIVERED = EventType(
+    name="order.delivered",
+    summary="A parcel has reached its customer. Once per parcel.",
+    subject=ORDER,
+    serializer=serializers.OrderDelivered,
+    example=examples.ORDER_DELIVERED,
+)
+ORDER_CANCELLED = EventType(
+    name="order.cancelled",
+    summary="All or some units of an order were given up: by the customer, by staff, or because nobody paid in time.",
+    subject=ORDER,
+    serializer=serializers.OrderCancelled,
+    example=examples.ORDER_CANCELLED,
+)
+ORDER_TRACKING_UPDATED = EventType(
+    name="order.tracking.updated",
+    summary="A courier has told where a parcel is now.",
+    subject=ORDER,
+    serializer=serializers.OrderTracking,
+    example=examples.ORDER_TRACKING_UPDATED,
+)
+ORDER_TRACKING_EXCEPTION = EventType(
+    name="order.tracking.exception",
+    summary="A parcel is delayed, could not be handed over, is on its way back or is lost.",
+    subject=ORDER,
+    serializer=serializers.OrderTracking,
+    example=examples.ORDER_TRACKING_EXCEPTION,
+)
+PAYMENT_SUCCESS = EventType(
+    name="payment.success",
+    summary="Money for an order was authorised, captured or collected in cash.",
+    subject=ORDER,
+    serializer=serializers.PaymentBlock,
+    example=examples.PAYMENT_SUCCESS,
+)
+PAYMENT_FAILED = EventType(
+    name="payment.failed",
+    summary="An attempt to pay was declined or timed out.",
+    subject=ORDER,
+    serializer=serializers.PaymentFailed,
+    example=examples.PAYMENT_FAILED,
+)
+CUSTOMER_CREATED = EventType(
+    name="customer.created",
+    summary="Somebody registered, or ordered as a guest for the first time.",
+    subject=CUSTOMER,
+    serializer=serializers.CustomerCreated,
+    example=examples.CUSTOMER_CREATED,
+)
+CUSTOMER_UPDATED = EventType(
+    name="customer.updated",
+    summary="A customer's contact data, language or consent changed.",
+    subject=CUSTOMER,
+    serializer=serializers.CustomerUpdated,
+    example=examples.CUSTOMER_UPDATED,
+)
+
+declare(
+    ORDER_CREATED,
+    ORDER_CONFIRMED,
+    ORDER_PACKED,
+    ORDER_SHIPPED,
+    ORDER_DELIVERED,
+    ORDER_CANCELLED,
+    ORDER_TRACKING_UPDATED,
+    ORDER_TRACKING_EXCEPTION,
+    PAYMENT_SUCCESS,
+    PAYMENT_FAILED,
+    CUSTOMER_CREATED,
+    CUSTOMER_UPDATED,
+)

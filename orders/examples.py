@@ -1,0 +1,199 @@
+"""One order's story, told in the `data` of every event type: what the set-up screen and the docs show."""
+
+from collections.abc import Mapping
+from typing import Any
+
+Data = Mapping[str, Any]
+
+_ORDER: Data = {
+    "order_id": "ord_01jdcq9v8k3x5w2m7r4t6y8z0a",
+    "order_number": "1042",
+    "status": "pending",
+    "state": "pending",
+    "fulfilment_status": "unfulfilled",
+    "payment_status": "unpaid",
+    "on_hold": False,
+    "channel": "web",
+    "currency": "EUR",
+    "subtotal_amount": "49.90",
+    "shipping_amount": "0.00",
+    "discount_amount": "0.00",
+    "tax_amount": "0.00",
+    "total_amount": "49.90",
+    "paid_amount": "0.00",
+    "refunded_amount": "0.00",
+    "item_count": 2,
+    "customer_id": "cus_01jdcq9v7h2n4p6r8s0t2v4w6x",
+    "customer_name": "Ann Lee",
+    "customer_email": "ann@example.com",
+    "customer_phone": "+4930123456",
+    "tracking_page_url": "https://shop.example.com/track/x7Qm2c9bVtR4kLp8wZ1nYd3fGh5jS6aE/",
+    "placed_at": "2026-11-23T18:04:05.123000Z",
+}
+_PAID: Data = _ORDER | {"payment_status": "paid", "paid_amount": "49.90"}
+_CONFIRMED: Data = _PAID | {"status": "confirmed", "state": "confirmed"}
+_PACKED: Data = _CONFIRMED | {"status": "packed", "fulfilment_status": "packed"}
+_SHIPPED: Data = _CONFIRMED | {"status": "shipped", "fulfilment_status": "shipped"}
+
+_SHIPMENT: Data = {
+    "shipment_id": "shp_01jdcr5e0m4q8t2w6z9b3d5f7h",
+    "shipment_index": 1,
+    "shipment_count": 1,
+    "warehouse_code": "BER",
+    "order_complete": True,
+}
+_LINES: Data = {
+    "lines": [
+        {
+            "line_id": "lin_01jdcq9v8m6y0b2d4f6h8k0n2p",
+            "product_id": "prd_01jdcp2x4z6a8c0e2g4j6m8q0s",
+            "sku": "MUG-BLUE",
+            "name": "Blue mug",
+            "quantity": 2,
+            "unit_amount": "24.95",
+            "total_amount": "49.90",
+            "warehouse_code": "BER",
+        }
+    ]
+}
+_PROMISED: Data = {
+    "shipping_address": {
+        "name": "Ann Lee",
+        "line1": "Torstrasse 1",
+        "line2": None,
+        "city": "Berlin",
+        "region": None,
+        "postal_code": "10119",
+        "country": "DE",
+        "phone": "+4930123456",
+    },
+    "warehouse_code": "BER",
+    "promised_delivery_from": "2026-11-26",
+    "promised_delivery_to": "2026-11-30",
+}
+
+ORDER_CREATED: Data = {
+    **_ORDER,
+    **_LINES,
+    **_PROMISED,
+    "payment_id": None,
+    "payment_method": "card",
+    "payment_gateway": "stripe",
+    "ship_by_at": "2026-11-25T14:00:00.000000Z",
+    "hold_expires_at": "2026-11-23T18:19:05.123000Z",
+}
+ORDER_CONFIRMED: Data = {
+    **_CONFIRMED,
+    **_LINES,
+    **_PROMISED,
+    "confirmed_at": "2026-11-23T18:04:41.507000Z",
+    "confirmed_by": "stripe",
+}
+ORDER_PACKED: Data = {
+    **_PACKED,
+    **_SHIPMENT,
+    **_LINES,
+    "packed_at": "2026-11-24T08:15:00.000000Z",
+    "packed_by": "ben",
+    "package_count": 1,
+    "weight_grams": 850,
+}
+ORDER_SHIPPED: Data = {
+    **_SHIPPED,
+    **_SHIPMENT,
+    **_LINES,
+    "carrier": "DHL",
+    "carrier_service": "Paket",
+    "tracking_number": "00340434161094015902",
+    "tracking_url": "https://dhl.example.com/00340434161094015902",
+    "shipped_at": "2026-11-24T15:30:00.000000Z",
+    "estimated_delivery_at": "2026-11-26T17:00:00.000000Z",
+}
+ORDER_DELIVERED: Data = {
+    **_SHIPPED,
+    "status": "delivered",
+    "state": "completed",
+    "fulfilment_status": "delivered",
+    **_SHIPMENT,
+    **_LINES,
+    "delivered_at": "2026-11-26T11:42:00.000000Z",
+    "delivery_source": "aftership",
+    "received_by": "A. Lee",
+    "tracking_number": "00340434161094015902",
+    "carrier": "DHL",
+    "cod_amount": None,
+    "cod_collected_amount": None,
+}
+ORDER_CANCELLED: Data = {
+    **_PAID,
+    "status": "cancelled",
+    "state": "cancelled",
+    **_LINES,
+    "cancelled_at": "2026-11-23T18:20:00.000000Z",
+    "cancelled_by": "customer",
+    "cancel_reason": "customer_request",
+    "is_full": True,
+    "refund_expected_amount": "49.90",
+}
+ORDER_TRACKING_UPDATED: Data = {
+    **_SHIPPED,
+    **_SHIPMENT,
+    "status": "out_for_delivery",
+    "previous_status": "in_transit",
+    "message": "With the driver",
+    "location": "Berlin, DE",
+    "occurred_at": "2026-11-26T08:05:00.000000Z",
+    "estimated_delivery_at": "2026-11-26T17:00:00.000000Z",
+}
+ORDER_TRACKING_EXCEPTION: Data = {
+    **ORDER_TRACKING_UPDATED,
+    "status": "attempt_failed",
+    "previous_status": "out_for_delivery",
+    "message": "Nobody was at home",
+    "occurred_at": "2026-11-26T10:20:00.000000Z",
+}
+
+_PAYMENT: Data = {
+    "payment_id": "pay_01jdcqb2c3d4e5f6g7h8j9k0m1",
+    "order_id": _ORDER["order_id"],
+    "order_number": _ORDER["order_number"],
+    "customer_id": _ORDER["customer_id"],
+    "kind": "capture",
+    "amount": "49.90",
+    "currency": "EUR",
+    "method": "card",
+    "gateway": "stripe",
+    "gateway_reference": "ch_3Qx8K2Lk",
+    "attempt_number": 2,
+    "processed_at": "2026-11-23T18:04:41.507000Z",
+}
+PAYMENT_SUCCESS: Data = _PAYMENT
+PAYMENT_FAILED: Data = {
+    **_PAYMENT,
+    "gateway_reference": "ch_3Qx8K1Lj",
+    "attempt_number": 1,
+    "processed_at": "2026-11-23T18:04:20.044000Z",
+    "failure_code": "insufficient_funds",
+    "failure_message": "The card has insufficient funds.",
+    "is_retryable": True,
+    "attempts_24h": 1,
+    "order_on_hold": False,
+    "failed_at": "2026-11-23T18:04:20.044000Z",
+}
+
+CUSTOMER_CREATED: Data = {
+    "customer_id": _ORDER["customer_id"],
+    "email": "ann@example.com",
+    "phone": "+4930123456",
+    "name": "Ann Lee",
+    "locale": "en",
+    "accepts_marketing": False,
+    "created_at": "2026-11-23T18:04:05.123000Z",
+}
+CUSTOMER_UPDATED: Data = {
+    **CUSTOMER_CREATED,
+    "accepts_marketing": True,
+    "changed_fields": ["accepts_marketing"],
+    "version": 2,
+    "updated_at": "2026-11-23T18:31:12.880000Z",
+}

@@ -1,0 +1,208 @@
+"""From the shelf to the door: pack, ship, deliver."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+from django.db.models import F
+
+from inventory import stock
+from inventory.models import Warehouse
+from inventory.stock import Demand
+from orders import payments
+from orders.models import Allocation, Order, OrderLine, OrderTransition, Shipment, ShipmentLine
+from orders.models.shipment import TrackingStatus
+from orders.transitions import (
+    InvalidTransition,
+    Kind,
+    lock,
+    lock_shipment,
+    record,
+    require,
+    require_shipment,
+    unpacked_units,
+)
+
+# In place of a tracking number: the parcel goes without one, and somebody meant it so.
+UNTRACKED = "untracked"
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """Units of an allocation that go into a parcel."""
+
+    allocation: Allocation
+    quantity: int
+
+
+@transaction.atomic
+def pack(
+    order_id: str,
+    *,
+    quantities: Mapping[str, int] | None = None,
+    warehouse: str | None = None,
+    package_count: int = 1,
+    weight_grams: int | None = None,
+    actor: str,
+    now: datetime,
+) -> list[Shipment]:
+    """Put what is left, or `quantities` of lines (by their public ids), into one parcel per warehouse.
+
+    `warehouse` is the code of the only one that packs now. Raises InvalidTransition, OrderLine.DoesNotExist.
+    """
+    order = lock(order_id)
+    require(order, Kind.PACKED)
+    if order.on_hold:
+        raise InvalidTransition(f"Order {order} is on hold: release it first.")
+    parcels = _take(order, quantities, warehouse)
+    first_index = order.shipment_count + 1
+    order.shipment_count += len(parcels)
+    shipments = []
+    for index, (origin, taken) in enumerate(parcels.items(), start=first_index):
+        shipment = Shipment(
+            order=order,
+            warehouse=origin,
+            index=index,
+            packed_at=now,
+            packed_by=actor,
+            package_count=package_count,
+            weight_grams=weight_grams,
+        )
+        _fill(shipment, taken)
+        record(order, Kind.PACKED, actor=actor, now=now, shipment=shipment)
+        shipments.append(shipment)
+    _write_packed(order, parcels)
+    return shipments
+
+
+@transaction.atomic
+def ship(
+    shipment_id: str,
+    *,
+    carrier: str,
+    tracking_number: str,
+    tracking_url: str = "",
+    carrier_service: str = "",
+    estimated_delivery_at: datetime | None = None,
+    actor: str,
+    now: datetime,
+) -> OrderTransition:
+    """Hand a packed parcel to its carrier. A parcel without a tracking number says so: `tracking_number=UNTRACKED`."""
+    shipment = lock_shipment(shipment_id)
+    require_shipment(shipment, Shipment.State.PACKED)
+    require(shipment.order, Kind.SHIPPED)
+    if not (carrier and tracking_number):
+        raise InvalidTransition(
+            f"Shipment {shipment} is packed: to ship it takes a carrier and a tracking number, or untracked."
+        )
+    shipment.state = Shipment.State.SHIPPED
+    shipment.carrier = carrier
+    shipment.carrier_service = carrier_service
+    shipment.tracking_number = "" if tracking_number == UNTRACKED else tracking_number
+    shipment.tracking_url = tracking_url
+    shipment.estimated_delivery_at = estimated_delivery_at
+    shipment.shipped_at = now
+    shipment.save()
+    _count(shipment, "shipped")
+    fact = record(shipment.order, Kind.SHIPPED, actor=actor, now=now, shipment=shipment)
+    demands = [Demand(content.level_id, content.quantity) for content in shipment.contents]
+    stock.issue(demands, reference=shipment.public_id, actor=actor, now=now)
+    return fact
+
+
+@transaction.atomic
+def deliver(
+    shipment_id: str,
+    *,
+    delivered_at: datetime,
+    received_by: str = "",
+    source: str = "staff",
+    actor: str,
+    now: datetime,
+    collected_minor: int | None = None,
+) -> OrderTransition:
+    """A parcel has reached its customer. `collected_minor` is the cash the courier took; None: not known yet."""
+    shipment = lock_shipment(shipment_id)
+    shipment.received_by = received_by
+    shipment.tracking_status = TrackingStatus.DELIVERED
+    return arrive(
+        shipment, delivered_at=delivered_at, source=source, actor=actor, now=now, collected_minor=collected_minor
+    )
+
+
+def arrive(
+    shipment: Shipment,
+    *,
+    delivered_at: datetime,
+    source: str,
+    actor: str,
+    now: datetime,
+    collected_minor: int | None = None,
+) -> OrderTransition:
+    """`deliver`, for a caller that has the order's lock."""
+    order = shipment.order
+    require_shipment(shipment, Shipment.State.SHIPPED)
+    require(order, Kind.DELIVERED)
+    shipment.state = Shipment.State.DELIVERED
+    shipment.delivered_at = delivered_at
+    shipment.delivery_source = source
+    shipment.save()
+    _count(shipment, "delivered")
+    details = {"cod_minor": _to_collect(shipment), "cod_collected_minor": collected_minor}
+    if collected_minor:
+        payments.collect(order, amount_minor=collected_minor, reference=shipment.public_id, actor=actor, now=now)
+    return record(order, Kind.DELIVERED, actor=actor, now=now, shipment=shipment, details=details)
+
+
+def _take(order: Order, quantities: Mapping[str, int] | None, warehouse: str | None) -> dict[Warehouse, list[_Taken]]:
+    """What to pack, by warehouse. Raises InvalidTransition when that is nothing, or less than `quantities`."""
+    still = unpacked_units(order, quantities)
+    held = Allocation.objects.filter(line__in=list(still), packed__lt=F("quantity"))
+    if warehouse is not None:
+        held = held.filter(level__warehouse__code=warehouse)
+    parcels: dict[Warehouse, list[_Taken]] = {}
+    lines = {line.pk: line for line in still}
+    for allocation in held.select_related("level__warehouse").order_by("level__warehouse__priority", "pk"):
+        allocation.line = lines[allocation.line_id]
+        if quantity := min(still[allocation.line], allocation.unpacked):
+            still[allocation.line] -= quantity
+            parcels.setdefault(allocation.level.warehouse, []).append(_Taken(allocation, quantity))
+    if not parcels or (quantities is not None and any(still.values())):
+        where = f" in {warehouse}" if warehouse else ""
+        raise InvalidTransition(
+            f"Order {order} is {order.fulfilment_status}: there is not that much left to pack{where}."
+        )
+    return parcels
+
+
+def _fill(shipment: Shipment, taken: list[_Taken]) -> None:
+    """Write a new parcel with its contents, and count them on the lines and the allocations (unwritten)."""
+    shipment.save(force_insert=True)
+    shipment.contents = ShipmentLine.objects.bulk_create(
+        ShipmentLine(shipment=shipment, line=each.allocation.line, level=each.allocation.level, quantity=each.quantity)
+        for each in taken
+    )
+    for each in taken:
+        each.allocation.packed += each.quantity
+        each.allocation.line.packed += each.quantity
+
+
+def _write_packed(order: Order, parcels: Mapping[Warehouse, list[_Taken]]) -> None:
+    OrderLine.objects.bulk_update(order.items, ["packed"])
+    Allocation.objects.bulk_update([each.allocation for taken in parcels.values() for each in taken], ["packed"])
+
+
+def _count(shipment: Shipment, counter: str) -> None:
+    """Add a parcel's units to a counter of their lines."""
+    for content in shipment.contents:
+        setattr(content.line, counter, getattr(content.line, counter) + content.quantity)
+    OrderLine.objects.bulk_update([content.line for content in shipment.contents], [counter])
+
+
+def _to_collect(shipment: Shipment) -> int | None:
+    """The cash due at the door: the parcel's own worth, and with the last parcel all that is still open. None: none."""
+    order = shipment.order
+    if not order.is_cash_on_delivery:
+        return None
+    return order.outstanding_minor if shipment.order_complete else min(shipment.value_minor, order.outstanding_minor)

@@ -1,0 +1,149 @@
+"""Money as gateways and couriers tell of it: every attempt is kept, once."""
+
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import Count, Q
+
+from orders import checkout
+from orders.models import Order, Payment
+from orders.transitions import lock, store
+from webhooks.sources import DomainError
+
+Kind = Payment.Kind
+Result = Payment.Result
+
+ATTEMPTS_WINDOW = timedelta(hours=24)
+CASH = "cash"
+
+
+class PaymentMismatch(DomainError):
+    """The amount, the currency or the reference is not this order's."""
+
+    code = "payment_mismatch"
+
+
+@transaction.atomic
+def record(
+    order_id: str,
+    *,
+    result: str,
+    kind: str,
+    amount_minor: int,
+    currency: str,
+    method: str,
+    gateway: str,
+    gateway_reference: str,
+    failure_code: str = "",
+    failure_message: str = "",
+    actor: str,
+    now: datetime,
+) -> Payment:
+    """Keep an attempt, and confirm a pending order that it covers. Raises PaymentMismatch.
+
+    What a gateway tells twice has one effect: the first Payment is returned. Money for a cancelled order is kept too,
+    and shows in `Order.refund_expected_minor`.
+    """
+    order = lock(order_id)
+    payment = Payment(
+        order=order,
+        kind=Kind(kind),
+        result=Result(result),
+        amount_minor=amount_minor,
+        currency=currency,
+        method=method,
+        gateway=gateway,
+        gateway_reference=gateway_reference,
+        failure_code=failure_code,
+        failure_message=failure_message,
+        actor=actor,
+        at=now,
+    )
+    if told := _find_told(payment):
+        return told
+    _add(payment)
+    if (
+        payment.result == Result.SUCCESS
+        and order.state == Order.State.PENDING
+        and order.is_covered
+        and not order.on_hold
+    ):
+        checkout.accept(order, actor=actor, now=now)
+    else:
+        store(order, now=now)
+    return payment
+
+
+def collect(order: Order, *, amount_minor: int, reference: str, actor: str, now: datetime) -> Payment:
+    """Keep cash that was handed over at the door. For a caller that has the order's lock and will write the order."""
+    payment = Payment(
+        order=order,
+        kind=Kind.COD_COLLECTION,
+        result=Result.SUCCESS,
+        amount_minor=amount_minor,
+        currency=order.currency,
+        method=order.payment_method,
+        gateway=CASH,
+        gateway_reference=reference,
+        actor=actor,
+        at=now,
+    )
+    _add(payment)
+    return payment
+
+
+def _find_told(payment: Payment) -> Payment | None:
+    told = (
+        Payment.objects.select_related("order__customer")
+        .filter(gateway=payment.gateway, gateway_reference=payment.gateway_reference)
+        .filter(kind=payment.kind, result=payment.result)
+        .first()
+    )
+    if told is not None and told.order_id != payment.order_id:
+        raise PaymentMismatch(f"{payment.gateway_reference} has already paid for order {told.order}.")
+    return told
+
+
+def _add(payment: Payment) -> None:
+    """Check an attempt against its order, count it in, and keep it."""
+    order = payment.order
+    _require_match(payment)
+    attempts = order.payments.aggregate(
+        total=Count("pk"), recent=Count("pk", filter=Q(at__gt=payment.at - ATTEMPTS_WINDOW))
+    )
+    payment.attempt_number = attempts["total"] + 1
+    payment.attempts_24h = attempts["recent"] + 1
+    if payment.result == Result.SUCCESS:
+        _credit(payment)
+    order.settle(failed=payment.result == Result.FAILED)
+    order.complete_if_done()
+    payment.save()
+
+
+def _credit(payment: Payment) -> None:
+    order = payment.order
+    if payment.kind == Kind.AUTHORISATION:
+        order.authorised_minor += payment.amount_minor
+    else:
+        order.paid_minor += payment.amount_minor
+    if order.is_covered:
+        order.hold_expires_at = None
+
+
+def _require_match(payment: Payment) -> None:
+    order = payment.order
+    if payment.currency != order.currency:
+        raise PaymentMismatch(f"Order {order} is in {order.currency}, not {payment.currency}.")
+    if payment.amount_minor < 1 or not _is_owed(payment):
+        raise PaymentMismatch(f"The amount is not what order {order} is to be paid with.")
+
+
+def _is_owed(payment: Payment) -> bool:
+    """All of the order at once; what has been authorised may be captured in parts, and cash collected per parcel."""
+    order = payment.order
+    if payment.kind == Kind.COD_COLLECTION:
+        return order.is_cash_on_delivery and payment.amount_minor <= order.outstanding_minor
+    if payment.kind == Kind.CAPTURE and payment.amount_minor <= order.authorised_minor - order.paid_minor:
+        return True
+    # The checkout may have begun before lines, or all of the order, were cancelled.
+    return payment.amount_minor in {order.total_minor, order.due_minor}

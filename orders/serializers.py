@@ -1,0 +1,219 @@
+"""The public shapes of orders, parcels, payments and customers, for the API and for events alike (spec/events.md)."""
+
+from typing import Any, ClassVar
+
+from rest_framework import serializers
+from rest_framework.fields import Field
+
+from inventory.money import AmountField
+
+
+class TextOrNull(serializers.CharField):
+    """An empty text is told as null: nothing is there."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(allow_null=True, **kwargs)
+
+    def to_representation(self, value: str) -> str | None:  # type: ignore[override]
+        return value or None
+
+
+class Flat(serializers.Serializer[Any]):
+    """Has the fields of its `blocks` beside its own: attribute path -> the serializer of what is found there."""
+
+    blocks: ClassVar[dict[str, type[serializers.Serializer[Any]]]] = {}
+
+    def get_fields(self) -> dict[str, Field[Any, Any, Any, Any]]:
+        fields: dict[str, Field[Any, Any, Any, Any]] = {}
+        for path, block in self.blocks.items():
+            for name, field in block().get_fields().items():
+                field.source = f"{path}.{field.source or name}"
+                fields[name] = field
+        return fields | super().get_fields()
+
+
+class OrderBlock(serializers.Serializer[Any]):
+    """On every `order.*` event."""
+
+    order_id = serializers.CharField(source="public_id")
+    order_number = serializers.CharField(source="number")
+    status = serializers.CharField()
+    state = serializers.CharField()
+    fulfilment_status = serializers.CharField()
+    payment_status = serializers.CharField()
+    on_hold = serializers.BooleanField()
+    channel = serializers.CharField()
+    currency = serializers.CharField()
+    subtotal_amount = AmountField(source="subtotal_minor")
+    shipping_amount = AmountField(source="shipping_minor")
+    discount_amount = AmountField(source="discount_minor")
+    tax_amount = AmountField(source="tax_minor")
+    total_amount = AmountField(source="total_minor")
+    paid_amount = AmountField(source="paid_minor")
+    refunded_amount = AmountField(source="refunded_minor")
+    item_count = serializers.IntegerField()
+    customer_id = serializers.CharField(source="customer.public_id")
+    customer_name = TextOrNull(source="contact_name")
+    customer_email = serializers.CharField(source="contact_email")
+    customer_phone = TextOrNull(source="contact_phone")
+    tracking_page_url = serializers.CharField()
+    placed_at = serializers.DateTimeField()
+
+
+class ShipmentBlock(serializers.Serializer[Any]):
+    """On every event of a parcel."""
+
+    shipment_id = serializers.CharField(source="public_id")
+    shipment_index = serializers.IntegerField(source="index")
+    shipment_count = serializers.IntegerField(source="order.shipment_count")
+    warehouse_code = serializers.CharField(source="warehouse.code")
+    order_complete = serializers.BooleanField()
+
+
+class LineBlock(serializers.Serializer[Any]):
+    """Some `Units` of a line."""
+
+    line_id = serializers.CharField(source="line.public_id")
+    product_id = serializers.CharField(source="line.product.public_id")
+    sku = serializers.CharField(source="line.sku")
+    name = serializers.CharField(source="line.name")
+    quantity = serializers.IntegerField()
+    unit_amount = AmountField(source="unit_minor")
+    total_amount = AmountField(source="total_minor")
+    warehouse_code = TextOrNull()
+
+
+class AddressBlock(serializers.Serializer[Any]):
+    """The address of an order."""
+
+    name = serializers.CharField(source="address_name")
+    line1 = serializers.CharField(source="address_line1")
+    line2 = TextOrNull(source="address_line2")
+    city = serializers.CharField(source="address_city")
+    region = TextOrNull(source="address_region")
+    postal_code = TextOrNull(source="address_postal_code")
+    country = serializers.CharField(source="address_country")
+    phone = TextOrNull(source="address_phone")
+
+
+class CustomerBlock(serializers.Serializer[Any]):
+    customer_id = serializers.CharField(source="public_id")
+    email = serializers.CharField()
+    phone = TextOrNull()
+    name = TextOrNull()
+    locale = serializers.CharField()
+    accepts_marketing = serializers.BooleanField()
+    created_at = serializers.DateTimeField()
+
+
+class PaymentBlock(serializers.Serializer[Any]):
+    payment_id = serializers.CharField(source="public_id")
+    order_id = serializers.CharField(source="order.public_id")
+    order_number = serializers.CharField(source="order.number")
+    customer_id = serializers.CharField(source="order.customer.public_id")
+    kind = serializers.CharField()
+    amount = AmountField(source="amount_minor")
+    currency = serializers.CharField()
+    method = serializers.CharField()
+    gateway = TextOrNull()
+    gateway_reference = TextOrNull()
+    attempt_number = serializers.IntegerField()
+    processed_at = serializers.DateTimeField(source="at")
+
+
+class OrderEvent(Flat):
+    """The `data` of an event that an OrderTransition emits."""
+
+    blocks: ClassVar = {"order": OrderBlock}
+
+    lines = LineBlock(source="units", many=True)
+
+
+class PromisedOrderEvent(OrderEvent):
+    shipping_address = AddressBlock(source="order")
+    warehouse_code = TextOrNull(source="order.warehouse_code")
+    promised_delivery_from = serializers.DateField(source="order.promised_from")
+    promised_delivery_to = serializers.DateField(source="order.promised_to")
+
+
+class OrderCreated(PromisedOrderEvent):
+    payment_id = serializers.CharField(source="order.payment.public_id", default=None, allow_null=True)
+    payment_method = serializers.CharField(source="order.payment_method")
+    payment_gateway = TextOrNull(source="order.payment_gateway")
+    ship_by_at = serializers.DateTimeField(source="order.ship_by_at")
+    hold_expires_at = serializers.DateTimeField(source="order.hold_expires_at", allow_null=True)
+
+
+class OrderConfirmed(PromisedOrderEvent):
+    confirmed_at = serializers.DateTimeField(source="at")
+    confirmed_by = serializers.CharField(source="actor")
+
+
+class OrderCancelled(OrderEvent):
+    cancelled_at = serializers.DateTimeField(source="at")
+    cancelled_by = serializers.CharField(source="actor")
+    cancel_reason = TextOrNull(source="reason")
+    is_full = serializers.BooleanField()
+    refund_expected_amount = AmountField(source="order.refund_expected_minor")
+
+
+class ShipmentEvent(OrderEvent):
+    blocks: ClassVar = {"order": OrderBlock, "shipment": ShipmentBlock}
+
+
+class OrderPacked(ShipmentEvent):
+    packed_at = serializers.DateTimeField(source="shipment.packed_at")
+    packed_by = serializers.CharField(source="shipment.packed_by")
+    package_count = serializers.IntegerField(source="shipment.package_count")
+    weight_grams = serializers.IntegerField(source="shipment.weight_grams", allow_null=True)
+
+
+class OrderShipped(ShipmentEvent):
+    carrier = serializers.CharField(source="shipment.carrier")
+    carrier_service = TextOrNull(source="shipment.carrier_service")
+    tracking_number = TextOrNull(source="shipment.tracking_number")
+    tracking_url = TextOrNull(source="shipment.tracking_url")
+    shipped_at = serializers.DateTimeField(source="shipment.shipped_at")
+    estimated_delivery_at = serializers.DateTimeField(source="shipment.estimated_delivery_at", allow_null=True)
+
+
+class OrderDelivered(ShipmentEvent):
+    delivered_at = serializers.DateTimeField(source="shipment.delivered_at")
+    delivery_source = serializers.CharField(source="shipment.delivery_source")
+    received_by = TextOrNull(source="shipment.received_by")
+    tracking_number = TextOrNull(source="shipment.tracking_number")
+    carrier = serializers.CharField(source="shipment.carrier")
+    cod_amount = AmountField(source="cod_minor", currency="order.currency", allow_null=True)
+    cod_collected_amount = AmountField(source="cod_collected_minor", currency="order.currency", allow_null=True)
+
+
+class OrderTracking(Flat):
+    """The `data` of what a TrackingUpdate emits. Here `status` is the parcel's word, not the order's."""
+
+    blocks: ClassVar = {"order": OrderBlock, "shipment": ShipmentBlock}
+
+    status = serializers.CharField()
+    previous_status = TextOrNull()
+    message = TextOrNull()
+    location = TextOrNull()
+    occurred_at = serializers.DateTimeField()
+    estimated_delivery_at = serializers.DateTimeField(source="shipment.estimated_delivery_at", allow_null=True)
+
+
+class PaymentFailed(PaymentBlock):
+    failure_code = TextOrNull()
+    failure_message = TextOrNull()
+    is_retryable = serializers.BooleanField()
+    attempts_24h = serializers.IntegerField()
+    order_on_hold = serializers.BooleanField(source="order.on_hold")
+    failed_at = serializers.DateTimeField(source="at")
+
+
+class CustomerCreated(Flat):
+    blocks: ClassVar = {"instance": CustomerBlock}
+
+
+class CustomerUpdated(CustomerCreated):
+    changed_fields = serializers.ListField(child=serializers.CharField())
+    version = serializers.IntegerField(source="instance.version")
+    updated_at = serializers.DateTimeField(source="at")
