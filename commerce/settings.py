@@ -173,6 +173,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
+    "commerce.intake.IntakeMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -251,13 +252,15 @@ REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["commerce.tokens.TokenAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["commerce.tokens.HasScope"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_PARSER_CLASSES": ["commerce.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "commerce.openapi.Schema",
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
     "DEFAULT_PAGINATION_CLASS": "commerce.paging.NewestFirst",
     "DEFAULT_THROTTLE_CLASSES": ["commerce.tokens.TokenThrottle", "commerce.tokens.PublicThrottle"],
     "DEFAULT_THROTTLE_RATES": {"token": _read_rate("THROTTLE_TOKEN"), "public": _read_rate("THROTTLE_PUBLIC")},
     "EXCEPTION_HANDLER": "commerce.problems.exception_handler",
+    # The server has already put the client's address in REMOTE_ADDR; a header of the caller's own is not believed.
+    "NUM_PROXIES": 0,
     "DATETIME_FORMAT": "%Y-%m-%dT%H:%M:%S.%fZ",
     "UNAUTHENTICATED_USER": None,
     "COERCE_DECIMAL_TO_STRING": True,
@@ -268,8 +271,10 @@ SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.1",
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",
-    "REDOC_DIST": "SIDECAR",
+    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "commerce.openapi.add_problems"],
 }
+
+WEBHOOK_USER_AGENT = f"CommerceEngine/{VERSION}"
 
 # django-q2's own defaults send a task again while it still runs, and keep failures on the queue for ever.
 Q_CLUSTER = {
@@ -283,6 +288,8 @@ Q_CLUSTER = {
     "ack_failures": True,
     "save_limit": -1,
     "poll": 0.05,
+    # One task waits for the workers at most; further wake-ups stay in the database, where many are one.
+    "queue_limit": 1,
     "recycle": 5_000,
     "catch_up": False,
     "label": "Queue",

@@ -150,7 +150,7 @@ class Delivery(models.Model):
         ]
         indexes = [
             models.Index("subscription", "lane", "next_attempt_at", "id", name="delivery_due", condition=Q(state="pending")),
-            models.Index("lease_until", name="delivery_leased", condition=Q(state="sending")),
+            models.Index("subscription", "lease_until", name="delivery_leased", condition=Q(state="sending")),
             models.Index(
                 "subscription", "subject", "id", name="delivery_open", condition=Q(state__in=["pending", "sending", "parked"])
             ),

@@ -17,6 +17,7 @@ from webhooks.errors import DomainError as DomainError
 from webhooks.fields import PublicIdField as PublicIdField
 from webhooks.models import Event
 from webhooks.outbox import amend, emit, retract
+from webhooks.timers import every as every
 
 
 class FactQuerySet(models.QuerySet[Any]):
@@ -162,22 +163,3 @@ def _emit_updated(row: WatchedModel, event_type: EventType) -> None:
             open_change.event = event
         else:
             transaction.on_commit(_OpenChange(row, before, event))
-
-
-@dataclass(frozen=True)
-class Timer:
-    """A function without arguments that the cluster runs about every `seconds`; running it twice must do no harm."""
-
-    path: str
-    seconds: int
-
-
-timers: list[Timer] = []
-
-
-def every(seconds: int) -> Callable[[Callable[[], None]], Callable[[], None]]:
-    def register(function: Callable[[], None]) -> Callable[[], None]:
-        timers.append(Timer(f"{function.__module__}.{function.__qualname__}", seconds))
-        return function
-
-    return register

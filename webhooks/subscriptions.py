@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from webhooks import catalogue, guard, retry, signing
-from webhooks.delivery import send_now
+from webhooks.drain import send_now
 from webhooks.errors import DomainError
 from webhooks.events import TEST, Test
 from webhooks.models import Delivery, Subscription

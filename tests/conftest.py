@@ -1,0 +1,41 @@
+"""Both databases: SQLite in a file, or the PostgreSQL of DATABASE_URL; `make test` runs the suite on each."""
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+
+from tests.receiver import Receiver, running_receiver
+from webhooks.drain import _sender_of
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Threads and other processes must see the test's rows, so SQLite's test database is a file too."""
+    database = settings.DATABASES["default"]
+    if database["ENGINE"].endswith("sqlite3"):
+        path: Path = tmp_path_factory.mktemp("database") / "test.sqlite3"
+        database.setdefault("TEST", {})["NAME"] = str(path)
+
+
+@pytest.fixture
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@pytest.fixture(autouse=True)
+def _threads_end_with_their_test() -> Iterator[None]:
+    """The sender's threads hold database connections, which must not outlive the test's rows."""
+    yield
+    if _sender_of.cache_info().currsize:
+        _sender_of(os.getpid()).close()
+        _sender_of.cache_clear()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with running_receiver() as running:
+        yield running

@@ -1,0 +1,148 @@
+"""django-q2's ORM broker, made instant on PostgreSQL, with the doorbell and the clock of the delivery engine.
+
+The rows of the domain are the truth; a task on this queue only says that something is due. Losing one loses nothing:
+once a second the clock looks for itself.
+"""
+
+import logging
+import time
+from datetime import datetime
+from typing import Any
+
+from django.db import DatabaseError, connection, transaction
+from django.utils import timezone
+from django_q.brokers.orm import ORM
+from django_q.conf import Conf
+from django_q.models import OrmQ
+from django_q.tasks import async_task
+
+from webhooks import delivery, timers
+
+logger = logging.getLogger(__name__)
+
+CHANNEL = "django_q"
+BELL = "bell"
+TICK_S = 1.0
+RECONNECT_S = 0.5
+
+
+def ring() -> None:
+    """Wake a worker once the running transaction has committed; many rings in one are one."""
+    if not any(function is _ring_now for _, function, *_ in connection.run_on_commit):
+        transaction.on_commit(_ring_now, robust=True)
+
+
+def _ring_now() -> None:
+    async_task("webhooks.tasks.drain", broker=_Bell(BELL))
+
+
+class _Claiming(ORM):
+    """Tasks are rows; enqueueing one wakes the clusters that listen."""
+
+    def enqueue(self, task: str) -> int | None:
+        return self._put("SELECT %s, %s, %s", [self.list_key, task, self._moment(timezone.now())])
+
+    def _put(self, row: str, values: list[Any]) -> int | None:
+        wakes = f", pg_notify('{CHANNEL}', '')" if connection.vendor == "postgresql" else ""
+        with connection.cursor() as cursor:
+            cursor.execute(f"INSERT INTO django_q_ormq (key, payload, lock) {row} RETURNING id{wakes}", values)
+            added = cursor.fetchone()
+        return added[0] if added else None
+
+    @staticmethod
+    def _moment(moment: datetime) -> Any:
+        return connection.ops.adapt_datetimefield_value(moment)
+
+
+class _Bell(_Claiming):
+    """Holds one waiting task at most: a burst of commits wakes the cluster once."""
+
+    # A wake-up that a crash of the database loses is made up for by the clock: it need not wait for the disk.
+    _RELAXED = "FROM (SELECT set_config('synchronous_commit', 'off', true)) AS relaxed"
+
+    def enqueue(self, task: str) -> int | None:
+        now = self._moment(timezone.now())
+        relaxed = self._RELAXED if connection.vendor == "postgresql" else ""
+        return self._put(
+            f"SELECT %s, %s, %s {relaxed} WHERE NOT EXISTS (SELECT 1 FROM django_q_ormq WHERE key = %s AND lock <= %s)",
+            [BELL, task, now, BELL, now],
+        )
+
+
+class InstantBroker(_Claiming):
+    """What a cluster takes its tasks from: `Q_CLUSTER["broker_class"]`."""
+
+    def __init__(self, list_key: str | None = None) -> None:
+        super().__init__(list_key)
+        self._ticked = 0.0
+        self._ran: dict[timers.Timer, float] = {}
+        self._listener: Any = None
+
+    def dequeue(self) -> list[tuple[int, str]]:
+        """Tasks, or none after at most a second. Outlives a restart of the database."""
+        try:
+            self._tick()
+            tasks = self._claim()
+            if not tasks:
+                self._wait()
+        except DatabaseError as error:
+            logger.warning("The queue cannot reach the database, and tries again: %s", error)
+            self._disconnect()
+            time.sleep(RECONNECT_S)
+            return []
+        return tasks
+
+    def _tick(self) -> None:
+        """Once a second: what a lost wake-up, a due retry, a lost worker or a timer left to do."""
+        if time.monotonic() - self._ticked < TICK_S:
+            return
+        self._ticked = time.monotonic()
+        self.get_connection()
+        now = timezone.now()
+        delivery.recover_leases(now)
+        if delivery.anything_due(now):
+            _ring_now()
+        self._start_timers()
+
+    def _start_timers(self) -> None:
+        for timer in timers.registered:
+            if self._ticked - self._ran.get(timer, 0) >= timer.seconds:
+                self._ran[timer] = self._ticked
+                async_task(timer.path, broker=self)
+
+    def _claim(self) -> list[tuple[int, str]]:
+        """One statement, and two clusters never get the same task. On SQLite a look first: an UPDATE takes the lock."""
+        now = timezone.now()
+        waiting = OrmQ.objects.filter(key__in=[self.list_key, BELL], lock__lte=now)
+        if connection.vendor == "sqlite" and not waiting.exists():
+            return []
+        with connection.cursor() as cursor:
+            skip = "FOR UPDATE SKIP LOCKED" if connection.vendor == "postgresql" else ""
+            cursor.execute(
+                "UPDATE django_q_ormq SET lock = %s WHERE id IN ("
+                f" SELECT id FROM django_q_ormq WHERE key IN (%s, %s) AND lock <= %s ORDER BY id LIMIT %s {skip}"  # noqa: S608
+                ") RETURNING id, payload",
+                [self._moment(self.timeout(None)), self.list_key, BELL, self._moment(now), Conf.BULK],
+            )
+            return list(cursor.fetchall())
+
+    def _wait(self) -> None:
+        """Until something is enqueued, or the next tick."""
+        if connection.vendor != "postgresql":
+            time.sleep(Conf.POLL)
+            return
+        if self._listener is None:
+            self._listener = connection.copy()
+            with self._listener.cursor() as cursor:
+                cursor.execute(f"LISTEN {CHANNEL}")
+            return  # What was enqueued before is claimed first.
+        left = self._ticked + TICK_S - time.monotonic()
+        with self._listener.wrap_database_errors:
+            for _ in self._listener.connection.notifies(timeout=max(left, 0), stop_after=1):
+                return
+
+    def _disconnect(self) -> None:
+        connection.close()
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None

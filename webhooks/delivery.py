@@ -1,0 +1,300 @@
+"""Claim -> send -> record: the only writer of a delivery's state while it is on its way.
+
+A claim takes due deliveries under a lease; threads send them; what came of them is written back in bulk, and only by
+the lease's owner. No transaction is open while speaking HTTP.
+"""
+
+import random
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import Count, Exists, F, OuterRef
+
+from webhooks import retry, signing, transport
+from webhooks.models import Attempt, Delivery, Subscription
+from webhooks.transport import Outcome, Reason
+
+# Longer than the worst attempt by a margin, and short enough to be recovered within a minute.
+LEASE = timedelta(seconds=45)
+SUBSCRIPTIONS_PER_CLAIM = 50
+# How far a claim looks into one subscription's due deliveries for some whose subject is free.
+LOOK_AHEAD = 200
+_CLAIM_LOCK = 0x57EB
+
+State = Delivery.State
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A delivery this worker holds the lease of, with all that sending it needs."""
+
+    id: int
+    attempt_count: int
+    attempts_before: int
+    redelivery: bool
+    event_id: str
+    body: str
+    subscription: Subscription
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    claimed: Claimed
+    outcome: Outcome
+
+
+# Claim
+
+
+def claim(limit: int, *, owner: str, now: datetime) -> list[Claimed]:
+    """Take up to `limit` due deliveries; about four statements.
+
+    Live ones first, then the longest due. Never more of a subscription than its `max_in_flight`, never two of one
+    subject to one subscription, and the earlier of two before the later.
+    """
+    with transaction.atomic():
+        _one_claim_at_a_time()
+        ready = _ready(now)
+        ids = _lease(_candidates(ready, limit, now), owner=owner, now=now) if ready else []
+    return _load(ids, {subscription.pk: subscription for subscription in ready})
+
+
+def claim_one(delivery: Delivery, *, owner: str, now: datetime) -> list[Claimed]:
+    """Take this delivery if it is pending, whatever else its subscription has under way."""
+    with transaction.atomic():
+        ids = _lease([delivery.pk], owner=owner, now=now)
+    return _load(ids, {delivery.subscription_id: delivery.subscription})
+
+
+def anything_due(now: datetime) -> bool:
+    return Subscription.objects.filter(Exists(_due(now)), state=Subscription.State.ACTIVE).exists()
+
+
+def _due(now: datetime) -> Any:
+    return Delivery.objects.filter(
+        subscription=OuterRef("pk"), state=State.PENDING, lane__in=Delivery.Lane.values, next_attempt_at__lte=now
+    )
+
+
+def _one_claim_at_a_time() -> None:
+    """Two claims at once could each take one of two events of a subject. SQLite's transactions are exclusive already."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_CLAIM_LOCK])
+
+
+def _ready(now: datetime) -> list[Subscription]:
+    """Active subscriptions with something due and room for it, in no order: none is always served first."""
+    sending = Delivery.objects.filter(subscription=OuterRef("pk"), state=State.SENDING).order_by()
+    counted = sending.values("subscription").annotate(count=Count("*")).values("count")
+    subscriptions = Subscription.objects.filter(Exists(_due(now)), state=Subscription.State.ACTIVE).annotate(sending=counted)
+    ready = [subscription for subscription in subscriptions if _room(subscription) > 0]
+    random.shuffle(ready)
+    return ready[:SUBSCRIPTIONS_PER_CLAIM]
+
+
+def _room(subscription: Any) -> int:
+    room: int = subscription.max_in_flight - (subscription.sending or 0)
+    return room
+
+
+# One lane of one subscription: its longest due deliveries whose subject is neither being sent nor waiting for an
+# earlier event: one that is due too or, under strict ordering, one that has not arrived yet.
+_ARM = """
+    SELECT * FROM (
+        SELECT d.id, d.subscription_id, d.lane, d.next_attempt_at, CAST(%s AS integer) AS room FROM (
+            SELECT id, subscription_id, subject, lane, next_attempt_at FROM webhooks_delivery
+            WHERE state = 'pending' AND subscription_id = %s AND lane = %s AND next_attempt_at <= %s
+            ORDER BY next_attempt_at, id LIMIT %s
+        ) d WHERE NOT EXISTS (
+            SELECT 1 FROM webhooks_delivery o
+            WHERE o.subscription_id = d.subscription_id AND o.subject = d.subject
+              AND o.state IN ('pending', 'sending', 'parked')
+              AND (o.state = 'sending' OR o.id < d.id AND {earlier_waits})
+        ) ORDER BY d.next_attempt_at, d.id LIMIT %s
+    ) arm
+"""
+_EARLIER_IS_DUE = "o.state = 'pending' AND o.next_attempt_at <= %s"
+_EARLIER_IS_OPEN = "%s IS NOT NULL"
+
+_BY_ROOM = """
+    SELECT id FROM (
+        SELECT id, room, lane, next_attempt_at,
+               row_number() OVER (PARTITION BY subscription_id ORDER BY lane, next_attempt_at, id) AS place
+        FROM ({arms}) candidates
+    ) placed WHERE place <= room ORDER BY lane, next_attempt_at, id LIMIT %s
+"""
+
+
+def _candidates(ready: Sequence[Subscription], limit: int, now: datetime) -> list[int]:
+    moment = connection.ops.adapt_datetimefield_value(now)
+    arms, values = [], []
+    for subscription in ready:
+        strict = subscription.ordering == Subscription.Ordering.STRICT
+        arm = _ARM.format(earlier_waits=_EARLIER_IS_OPEN if strict else _EARLIER_IS_DUE)
+        room = min(_room(subscription), limit)
+        for lane in Delivery.Lane.values:
+            arms.append(arm)
+            values += [room, subscription.pk, lane, moment, LOOK_AHEAD, moment, room]
+    with connection.cursor() as cursor:
+        cursor.execute(_BY_ROOM.format(arms=" UNION ALL ".join(arms)), [*values, limit])
+        return [row[0] for row in cursor.fetchall()]
+
+
+def _lease(ids: Sequence[int], *, owner: str, now: datetime) -> Sequence[int]:
+    pending = Delivery.objects.filter(pk__in=ids, state=State.PENDING)
+    taken = pending.update(
+        state=State.SENDING, lease_owner=owner, lease_until=now + LEASE, claimed_at=now, next_attempt_at=None
+    )
+    if taken == len(ids):
+        return ids
+    return list(Delivery.objects.filter(pk__in=ids, lease_owner=owner, claimed_at=now).values_list("pk", flat=True))
+
+
+def _load(ids: Sequence[int], subscriptions: Mapping[int, Subscription]) -> list[Claimed]:
+    if not ids:
+        return []
+    columns = ("id", "attempt_count", "attempts_before", "resent_by", "event__public_id", "event__body", "subscription_id")
+    rows = Delivery.objects.filter(pk__in=ids).values_list(*columns)
+    return [
+        Claimed(pk, count, before, bool(resent_by), event_id, body, subscriptions[subscription_id])
+        for pk, count, before, resent_by, event_id, body, subscription_id in rows
+    ]
+
+
+# Send
+
+
+def send(claimed: Claimed, *, now: datetime) -> Sent:
+    """One attempt, signed for this moment. Touches no database."""
+    subscription = claimed.subscription
+    body = claimed.body.encode()
+    keys = [signing.key_of(secret) for secret in subscription.live_secrets(now=now)]
+    timestamp = int(now.timestamp())
+    headers = {
+        **subscription.headers,
+        "content-type": "application/json",
+        "accept-encoding": "identity",
+        "user-agent": settings.WEBHOOK_USER_AGENT,
+        "webhook-id": claimed.event_id,
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": signing.signature(body, message_id=claimed.event_id, timestamp=timestamp, keys=keys),
+        "webhook-attempt": str(claimed.attempt_count + 1),
+    }
+    if claimed.redelivery:
+        headers["webhook-redelivery"] = "true"
+    outcome = transport.post(subscription.url, headers=headers, body=body, masked=list(subscription.headers))
+    return Sent(claimed, outcome)
+
+
+# Record
+
+
+def record(batch: Sequence[Sent], *, owner: str, now: datetime) -> int:
+    """Write the attempts and what follows from them, for those whose lease is still ours; how many that was.
+
+    A lease that ran out was given to somebody else, together with the right to tell how it ended.
+    """
+    with transaction.atomic():
+        held = Delivery.objects.select_for_update().filter(
+            pk__in=[sent.claimed.id for sent in batch], lease_owner=owner, state=State.SENDING
+        )
+        ours = set(held.values_list("pk", flat=True))
+        batch = [sent for sent in batch if sent.claimed.id in ours]
+        Attempt.objects.bulk_create([_attempt(sent, owner) for sent in batch])
+        _settle(batch, now=now)
+    return len(batch)
+
+
+def _attempt(sent: Sent, owner: str) -> Attempt:
+    outcome = sent.outcome
+    return Attempt(
+        delivery_id=sent.claimed.id,
+        number=sent.claimed.attempt_count + 1,
+        started_at=outcome.started_at,
+        duration_ms=outcome.duration_ms,
+        status_code=outcome.status_code,
+        reason=outcome.reason or "",
+        detail=outcome.detail,
+        url=sent.claimed.subscription.url,
+        request_headers=outcome.request_headers,
+        response_headers=outcome.response_headers,
+        response_body=outcome.response_body,
+        response_truncated=outcome.response_truncated,
+        worker=owner,
+    )
+
+
+def _settle(batch: Sequence[Sent], *, now: datetime) -> None:
+    """One statement for all that arrived with the same status, one for each failure."""
+    arrived: dict[int | None, list[int]] = defaultdict(list)
+    for sent in batch:
+        if sent.outcome.reason is None:
+            arrived[sent.outcome.status_code].append(sent.claimed.id)
+        else:
+            _settle_failure(sent, now=now)
+    for status_code, ids in arrived.items():
+        Delivery.objects.filter(pk__in=ids).update(
+            **_released(State.DELIVERED, None), delivered_at=now, last_status_code=status_code, last_reason=""
+        )
+
+
+def _settle_failure(sent: Sent, *, now: datetime) -> None:
+    claimed, outcome = sent.claimed, sent.outcome
+    due = retry.next_attempt_at(
+        claimed.attempt_count + 1 - claimed.attempts_before,
+        steps=retry.schedule(claimed.subscription.retry_schedule),
+        failed_at=now,
+        retry_after=retry.parse_retry_after(outcome.retry_after, now=now) if outcome.retry_after else None,
+    )
+    Delivery.objects.filter(pk=claimed.id).update(
+        **_released(State.PENDING if due else State.PARKED, due),
+        lane=Delivery.Lane.LATE,
+        last_status_code=outcome.status_code,
+        last_reason=outcome.reason,
+    )
+
+
+def _released(state: Delivery.State, due: datetime | None) -> dict[str, Any]:
+    """The columns every end of a lease writes."""
+    return {
+        "state": state,
+        "next_attempt_at": due,
+        "attempt_count": F("attempt_count") + 1,
+        "lease_owner": "",
+        "lease_until": None,
+    }
+
+
+def recover_leases(now: datetime) -> int:
+    """Put back what a worker took and never finished, as a failed attempt with the reason `worker_lost`."""
+    expired = Delivery.objects.filter(state=State.SENDING, lease_until__lte=now)
+    if not expired.exists():
+        return 0
+    with transaction.atomic():
+        lost = list(expired.select_for_update(of=("self",)).select_related("subscription"))
+        Attempt.objects.bulk_create([_lost_attempt(delivery, now) for delivery in lost])
+        for delivery in lost:
+            Delivery.objects.filter(pk=delivery.pk).update(
+                **_released(State.PENDING, now), lane=Delivery.Lane.LATE, last_status_code=None, last_reason=Reason.WORKER_LOST
+            )
+    return len(lost)
+
+
+def _lost_attempt(delivery: Delivery, now: datetime) -> Attempt:
+    claimed_at = delivery.claimed_at or now
+    return Attempt(
+        delivery=delivery,
+        number=delivery.attempt_count + 1,
+        started_at=claimed_at,
+        duration_ms=round((now - claimed_at).total_seconds() * 1000),
+        reason=Reason.WORKER_LOST,
+        detail="The worker ended before it could write down the answer: the receiver may have had this one.",
+        url=delivery.subscription.url,
+        worker=delivery.lease_owner,
+    )

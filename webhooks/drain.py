@@ -1,0 +1,170 @@
+"""The sender each worker process of the cluster runs: threads that send, and one that records."""
+
+import logging
+import os
+import queue
+import secrets
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+
+from django.db import DatabaseError, connection
+from django.utils import timezone
+
+from webhooks import broker, delivery
+from webhooks.delivery import Claimed, Sent
+from webhooks.models import Delivery
+
+logger = logging.getLogger(__name__)
+
+THREADS = 32
+# A drain ends well within django-q2's `timeout` and rings for the next one.
+DRAIN_S = 4.0
+# How long a drain waits for a slow answer before it leaves it to the recorder and ends.
+PATIENCE_S = 0.05
+# Enough free threads for the next claim to be worth its statements.
+REFILL = THREADS // 4
+RECORD_RETRY_S = 0.5
+
+
+class Sender:
+    """Sends what drains claim, on threads that outlive the drain, so that one slow receiver holds up no other.
+
+    Outcomes are recorded by one thread, as many at once as have come in.
+    """
+
+    def __init__(self) -> None:
+        self.owner = f"{socket.gethostname()[:30]}:{os.getpid()}:{secrets.token_hex(4)}"
+        self.in_flight = 0
+        self.progress = threading.Condition()
+        self.draining = 0
+        self.recorded = 0
+        self.outcomes: queue.SimpleQueue[Sent] = queue.SimpleQueue()
+        self.senders = ThreadPoolExecutor(THREADS, "send")
+        self.recorder = ThreadPoolExecutor(1, "record")
+
+    @property
+    def free(self) -> int:
+        return THREADS - self.in_flight
+
+    def submit(self, claimed: list[Claimed]) -> None:
+        with self.progress:
+            self.in_flight += len(claimed)
+        for one in claimed:
+            self.senders.submit(self._send, one)
+
+    def wait(self, *, free: int) -> bool:
+        """Until something has been recorded and `free` threads are idle, or PATIENCE_S; whether anything was recorded."""
+        with self.progress:
+            before = self.in_flight
+            self.progress.wait_for(lambda: self.in_flight < before and self.free >= free or not self.in_flight, PATIENCE_S)
+            return self.in_flight < before
+
+    def close(self) -> None:
+        """Finish what is under way, and give the connections back."""
+        self.senders.shutdown()
+        self.recorder.submit(connection.close)
+        self.recorder.shutdown()
+
+    def _send(self, claimed: Claimed) -> None:
+        try:
+            sent = delivery.send(claimed, now=timezone.now())
+        except Exception:
+            # A bug: the lease runs out, and the log will say `worker_lost`.
+            logger.exception("Sending %s failed", claimed.event_id)
+            self._finished(1)
+            return
+        self.outcomes.put(sent)
+        try:
+            self.recorder.submit(self._record_waiting)
+        except RuntimeError:
+            # The process is ending: nobody else will write this one down.
+            self._record_waiting()
+            connection.close()
+
+    def _record_waiting(self) -> None:
+        batch: list[Sent] = []
+        while not self.outcomes.empty():
+            batch.append(self.outcomes.get())
+        if batch:
+            self._record(batch)
+            self._finished(len(batch))
+
+    def _record(self, batch: list[Sent]) -> None:
+        """Kept up while the database is away, for as long as the lease is ours."""
+        gives_up = time.monotonic() + delivery.LEASE.total_seconds()
+        while time.monotonic() < gives_up:
+            try:
+                delivery.record(batch, owner=self.owner, now=timezone.now())
+                self.recorded += 1
+                if not self.draining:
+                    # Something may have waited for these: the next event of the subject, room in the subscription.
+                    broker.ring()
+            except DatabaseError:
+                logger.exception("Recording %d outcomes failed; trying again", len(batch))
+                connection.close()
+                time.sleep(RECORD_RETRY_S)
+            else:
+                return
+
+    def _finished(self, count: int) -> None:
+        with self.progress:
+            self.in_flight -= count
+            self.progress.notify_all()
+
+
+@cache
+def _sender_of(pid: int) -> Sender:
+    return Sender()
+
+
+def sender() -> Sender:
+    """This process's own: threads do not survive a fork."""
+    return _sender_of(os.getpid())
+
+
+def drain() -> None:
+    """Claim and send until nothing is due, or for DRAIN_S; answers that take their time are recorded after it has ended."""
+    mine = sender()
+    mine.draining += 1
+    try:
+        recorded = _drain(mine, ends=time.monotonic() + DRAIN_S)
+    finally:
+        mine.draining -= 1
+    if recorded != mine.recorded:
+        # Since the last look room was made, or an earlier event of a subject settled.
+        broker.ring()
+
+
+def _drain(mine: Sender, *, ends: float) -> int:
+    """How many batches had been recorded when it looked last; -1 if it ran out of time."""
+    rang = False
+    while time.monotonic() < ends:
+        recorded, room = mine.recorded, mine.free
+        claimed = delivery.claim(room, owner=mine.owner, now=timezone.now()) if room else []
+        mine.submit(claimed)
+        if claimed and len(claimed) == room and not rang:
+            # More than one worker can chew: wake another.
+            broker.ring()
+            rang = True
+        progress = mine.wait(free=REFILL if len(claimed) == room else 1)
+        if not claimed and not progress:
+            return recorded
+    return -1
+
+
+def send_now(row: Delivery) -> None:
+    """Send this delivery here and now, or wait for the worker that was quicker; its attempt tells how it went."""
+    owner = f"web:{os.getpid()}:{secrets.token_hex(4)}"
+    for claimed in delivery.claim_one(row, owner=owner, now=timezone.now()):
+        sent = delivery.send(claimed, now=timezone.now())
+        delivery.record([sent], owner=owner, now=timezone.now())
+        return
+    ends = time.monotonic() + delivery.LEASE.total_seconds()
+    while time.monotonic() < ends:
+        row.refresh_from_db()
+        if row.attempt_count:
+            return
+        time.sleep(0.05)

@@ -1,0 +1,328 @@
+"""One POST -> one Outcome. The only module that speaks HTTP to receivers."""
+
+import os
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError
+
+from webhooks import guard
+
+CONNECT_TIMEOUT_S = 5.0
+DEADLINE_S = 15.0
+BODY_LIMIT = 16 * 1024
+HEADERS_KEPT = 50
+HEADER_LIMIT = 1_000
+MASK = "••••••••"
+_MASKED = {"authorization", "proxy-authorization", "cookie", "set-cookie", "webhook-signature", "x-api-key"}
+
+
+class Reason(StrEnum):
+    """Why an attempt failed; each calls for something else to be done."""
+
+    DNS = "dns"
+    CONNECT = "connect"
+    TLS = "tls"
+    TIMEOUT = "timeout"
+    REDIRECT = "redirect"
+    HTTP_4XX = "http_4xx"
+    HTTP_5XX = "http_5xx"
+    GONE = "gone"
+    BLOCKED_ADDRESS = "blocked_address"
+    BAD_RESPONSE = "bad_response"
+    WORKER_LOST = "worker_lost"
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of one attempt. `reason` None means success: a status of 200-299, whatever the body says."""
+
+    started_at: datetime
+    duration_ms: int = 0
+    status_code: int | None = None
+    reason: Reason | None = None
+    detail: str = ""
+    request_headers: list[list[str]] = field(default_factory=list)
+    response_headers: list[list[str]] = field(default_factory=list)
+    response_body: str = ""
+    response_truncated: bool = False
+    retry_after: str | None = None
+
+
+def post(url: str, *, headers: Mapping[str, str], body: bytes, masked: Sequence[str] = ()) -> Outcome:
+    """Send `body` once, within DEADLINE_S by the wall clock. Never raises for what the world does.
+
+    `masked` names request headers, besides the well-known ones, whose values the log must not show.
+    """
+    outcome = Outcome(started_at=datetime.now(UTC), request_headers=_loggable(headers.items(), masked))
+    started = time.monotonic()
+    with _Deadline(started + DEADLINE_S) as deadline:
+        try:
+            _exchange(outcome, url, headers, body)
+        except Exception as error:
+            outcome.reason, outcome.detail = _explain(error)
+        if deadline.expired and outcome.reason is not None:
+            outcome.reason, outcome.detail = Reason.TIMEOUT, f"No complete answer within {DEADLINE_S:.0f} s."
+    outcome.duration_ms = round((time.monotonic() - started) * 1000)
+    return outcome
+
+
+def _exchange(outcome: Outcome, url: str, headers: Mapping[str, str], body: bytes) -> None:
+    session = _session()
+    request = requests.Request("POST", url, data=body, headers=headers).prepare()
+    response = session.send(
+        request, stream=True, allow_redirects=False, timeout=(CONNECT_TIMEOUT_S, DEADLINE_S), verify=True, proxies={}
+    )
+    outcome.status_code = response.status_code
+    outcome.response_headers = _loggable(response.raw.headers.items())
+    outcome.retry_after = response.headers.get("retry-after")
+    outcome.reason, outcome.detail = _judge(response)
+    _read_body(outcome, response)
+
+
+def _judge(response: requests.Response) -> tuple[Reason | None, str]:
+    code = response.status_code
+    if 200 <= code <= 299:
+        return None, ""
+    if code == 410:
+        return Reason.GONE, "The receiver says it is gone for good."
+    if 300 <= code <= 399:
+        place = _clean(response.headers.get("location", "nowhere"))[:300]
+        return Reason.REDIRECT, f"The receiver redirects to {place}; redirects are never followed."
+    if 400 <= code <= 499:
+        return Reason.HTTP_4XX, f"The receiver refused it with {code}."
+    if 500 <= code <= 599:
+        return Reason.HTTP_5XX, f"The receiver failed with {code}."
+    return Reason.BAD_RESPONSE, f"{code} is not a status an answer can have."
+
+
+def _read_body(outcome: Outcome, response: requests.Response) -> None:
+    """At most BODY_LIMIT bytes after decompression. The status has been judged: a broken body changes nothing."""
+    try:
+        body = response.raw.read(BODY_LIMIT + 1, decode_content=True)
+    except (HTTPError, OSError):
+        body, outcome.response_truncated = b"", True
+    if len(body) > BODY_LIMIT:
+        outcome.response_truncated = True
+    if outcome.response_truncated:
+        response.raw.close()
+    else:
+        response.raw.release_conn()
+    outcome.response_body = _clean(body[:BODY_LIMIT].decode("utf-8", "replace"))
+
+
+def _clean(text: str) -> str:
+    """PostgreSQL stores no NUL, and nobody can read a lone surrogate."""
+    return text.replace("\x00", "�").encode("utf-8", "replace").decode()
+
+
+def _loggable(headers: Any, masked: Sequence[str] = ()) -> list[list[str]]:
+    hidden = _MASKED | {name.lower() for name in masked}
+    return [
+        [_clean(name)[:HEADER_LIMIT], MASK if name.lower() in hidden else _clean(value)[:HEADER_LIMIT]]
+        for name, value in list(headers)[:HEADERS_KEPT]
+    ]
+
+
+# What to say of each fault, the most particular first: requests' exceptions inherit from one another.
+_FAULTS: list[tuple[type[Exception], Reason, str]] = [
+    (guard.BlockedAddress, Reason.BLOCKED_ADDRESS, "{error}"),
+    (guard.UnknownHost, Reason.DNS, "{error}"),
+    (requests.exceptions.SSLError, Reason.TLS, "The TLS connection failed: {error}"),
+    (requests.exceptions.ReadTimeout, Reason.TIMEOUT, "No answer in time."),
+    (requests.exceptions.InvalidURL, Reason.DNS, "The address is not valid: {error}"),
+]
+
+
+def _explain(error: Exception) -> tuple[Reason, str]:
+    for kind, reason, words in _FAULTS:
+        if isinstance(error, kind):
+            return reason, _clean(words.format(error=_innermost(error)))[:500]
+    if isinstance(error, requests.exceptions.ConnectionError) and isinstance(_innermost(error), _NoConnection):
+        return Reason.CONNECT, str(_innermost(error))[:500]
+    if isinstance(error, (requests.exceptions.RequestException, HTTPError, OSError, ValueError)):
+        return Reason.BAD_RESPONSE, _clean(f"The connection broke before a valid answer: {_innermost(error)}")[:500]
+    raise error
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """The cause that says what happened, below the wrappers of requests and urllib3."""
+    reason = getattr(error, "reason", None)
+    inner = reason if isinstance(reason, BaseException) else next((a for a in error.args if isinstance(a, BaseException)), None)
+    return _innermost(inner) if inner is not None else error
+
+
+# Connections: to checked addresses only, and cut at the deadline.
+
+_running = threading.local()
+
+
+class _NoConnection(OSError):
+    """None of the host's addresses accepted a connection."""
+
+
+class _Guarded:
+    """Connects to addresses the guard has checked, without a second look-up; kept connections cost nothing more."""
+
+    host: str
+    port: int
+    encrypted = False
+    wire: socket.socket | None = None
+
+    def _new_conn(self) -> socket.socket:
+        ends = time.monotonic() + CONNECT_TIMEOUT_S
+        places = guard.resolve(self.host, self.port, encrypted=self.encrypted, timeout_s=CONNECT_TIMEOUT_S)
+        fault: OSError | None = None
+        for family, kind, protocol, _, place in places:
+            try:
+                connected = self._connect(socket.socket(family, kind, protocol), place, ends)
+            except OSError as error:
+                fault = error
+            else:
+                # A second handle on the same connection: the deadline can cut it even in the TLS handshake.
+                self.wire = socket.socket(fileno=os.dup(connected.fileno()))
+                self.watch()
+                return connected
+        raise _NoConnection(f"{self.host}:{self.port} does not accept connections: {fault}.")
+
+    @staticmethod
+    def _connect(sock: socket.socket, place: Any, ends: float) -> socket.socket:
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.settimeout(max(ends - time.monotonic(), 0.1))
+            sock.connect(place)
+        except OSError:
+            sock.close()
+            raise
+        return sock
+
+    def watch(self) -> None:
+        deadline: _Deadline | None = getattr(_running, "deadline", None)
+        if deadline is not None:
+            deadline.wire = self.wire
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        self.watch()
+        super().request(*args, **kwargs)  # type: ignore[misc]
+
+    def close(self) -> None:
+        super().close()  # type: ignore[misc]
+        if self.wire is not None:
+            self.wire.close()
+            self.wire = None
+
+
+class _GuardedHTTP(_Guarded, HTTPConnection):
+    """http://"""
+
+
+class _GuardedHTTPS(_Guarded, HTTPSConnection):
+    """https://"""
+
+    encrypted = True
+
+
+class _HTTPPool(HTTPConnectionPool):
+    ConnectionCls = _GuardedHTTP
+
+
+class _HTTPSPool(HTTPSConnectionPool):
+    ConnectionCls = _GuardedHTTPS
+
+
+class _Adapter(HTTPAdapter):
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+
+
+def _session() -> requests.Session:
+    """This thread's own: sessions are not safe to share, and one keeps its connections alive."""
+    session: requests.Session | None = getattr(_running, "session", None)
+    if session is None:
+        session = requests.Session()
+        session.trust_env = False
+        session.headers.clear()
+        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        adapter = _Adapter(pool_connections=100, pool_maxsize=1)
+        session.mount("http://", adapter)
+        session.mount("https://", adapter)
+        _running.session = session
+    return session
+
+
+class _Deadline:
+    """Cuts the connection of the attempt this thread is making when its time is up.
+
+    `requests` bounds each read only: a receiver that drips a byte now and then would hold the thread for ever.
+    """
+
+    def __init__(self, at: float) -> None:
+        self.at = at
+        self.wire: socket.socket | None = None
+        self.expired = self.done = False
+
+    def __enter__(self) -> "_Deadline":
+        _running.deadline = self
+        _watchdog.add(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.done = True
+        _running.deadline = None
+
+    def expire(self) -> None:
+        self.expired = True
+        if self.wire is not None:
+            try:
+                self.wire.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                return  # It has ended by itself.
+
+
+class _Watchdog:
+    """One thread, alive while attempts are. All deadlines are equally far, so the first to begin is the first to end."""
+
+    TICK_S = 0.2
+
+    def __init__(self) -> None:
+        self.waiting: deque[_Deadline] = deque()
+        self.lock = threading.Lock()
+        self.pid = 0
+
+    def add(self, deadline: _Deadline) -> None:
+        with self.lock:
+            self.waiting.append(deadline)
+            if self.pid != os.getpid():
+                self.pid = os.getpid()
+                threading.Thread(target=self._watch, name="deadlines", daemon=True).start()
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(self.TICK_S)
+            with self.lock:
+                self._cut(time.monotonic())
+                if not self.waiting:
+                    self.pid = 0
+                    return
+
+    def _cut(self, now: float) -> None:
+        while self.waiting and (self.waiting[0].done or self.waiting[0].at <= now):
+            deadline = self.waiting.popleft()
+            if not deadline.done:
+                deadline.expire()
+
+
+_watchdog = _Watchdog()
