@@ -53,7 +53,7 @@ def track(
     shipment = lock_shipment(shipment_id)
     if shipment.state == Shipment.State.PACKED:
         raise InvalidTransition(f"Shipment {shipment} is {shipment.state}, not shipped.")
-    scans = list(shipment.tracking_updates.all())
+    scans: list[TrackingUpdate] = list(shipment.tracking_updates.all())
     for scan in scans:
         if (scan.status, scan.occurred_at) == (status, occurred_at):
             return scan

@@ -1,9 +1,8 @@
 """One order's story, told in the `data` of every event type: what the set-up screen and the docs show."""
 
-from collections.abc import Mapping
 from typing import Any
 
-Data = Mapping[str, Any]
+Data = dict[str, Any]
 
 _ORDER: Data = {
     "order_id": "ord_01jdcq9v8k3x5w2m7r4t6y8z0a",

@@ -122,7 +122,7 @@ def record(
     before = order.status
     order.roll_up()
     store(order, now=now)
-    return OrderTransition.objects.create(  # type: ignore[no-any-return]
+    return OrderTransition.objects.create(
         order=order,
         kind=kind,
         shipment=shipment,

@@ -27,7 +27,7 @@ class Customer(WatchedModel):
     def __str__(self) -> str:
         return self.email
 
-    def save(self, **kwargs: Any) -> None:  # type: ignore[override]
+    def save(self, **kwargs: Any) -> None:
         # One mailbox is one customer, however its address was typed.
         self.email = self.email.lower()
         super().save(**kwargs)

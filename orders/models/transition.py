@@ -45,11 +45,13 @@ class OrderTransition(Fact):
     @property
     def cod_minor(self) -> int | None:
         """Of a delivery: the cash to collect; None when the order is not paid in cash."""
-        return self.details.get("cod_minor")
+        cod_minor: int | None = self.details.get("cod_minor")
+        return cod_minor
 
     @property
     def cod_collected_minor(self) -> int | None:
-        return self.details.get("cod_collected_minor")
+        collected_minor: int | None = self.details.get("cod_collected_minor")
+        return collected_minor
 
     @property
     def is_full(self) -> bool:

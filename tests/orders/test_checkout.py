@@ -1,0 +1,336 @@
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from django.db import transaction
+
+from inventory.models import Product, StockLevel
+from inventory.stock import InsufficientStock
+from orders import checkout, fulfilment
+from orders.models import Allocation, Customer, Order, OrderLine
+from orders.transitions import InvalidTransition
+from tests.factories import add_stock, confirm_order, make_cart, make_product, pack_order, pay_for, place_order
+from webhooks.models import Event
+
+pytestmark = pytest.mark.django_db
+
+Told = Callable[[str], list[str]]
+DataOf = Callable[[str], dict[str, Any]]
+
+
+def reserved(sku: str = "MUG") -> int:
+    return sum(StockLevel.objects.filter(product__sku=sku).values_list("reserved", flat=True))
+
+
+class TestPlace:
+    def test_makes_an_order_and_holds_its_stock(self, told: Told, now: datetime) -> None:
+        make_product("MUG", on_hand=10)
+
+        order = checkout.place(make_cart(("MUG", 2)), actor="storefront", now=now)
+
+        order.refresh_from_db()
+        assert (order.status, order.payment_status, order.total_minor) == ("pending", "unpaid", 4990)
+        assert order.number == str(1000 + order.pk)
+        assert order.hold_expires_at == now + timedelta(minutes=15)
+        assert reserved() == 2
+        assert told(order.public_id) == ["order.created"]
+        assert told(order.customer.public_id) == ["customer.created"]
+
+    def test_tells_what_who_where_from_and_how_paid(self, data_of: DataOf) -> None:
+        order = place_order()
+
+        data = data_of("order.created")
+
+        assert data["order_id"] == order.public_id
+        assert data["customer_email"] == "ann@example.com"
+        assert data["warehouse_code"] == "BER"
+        assert (data["payment_method"], data["payment_gateway"], data["payment_id"]) == ("card", "stripe", None)
+        assert (data["total_amount"], data["currency"]) == ("49.90", "EUR")
+        assert (data["refunded_amount"], data["on_hold"]) == ("0.00", False)
+        assert [(line["sku"], line["quantity"], line["warehouse_code"]) for line in data["lines"]] == [("MUG", 2, "BER")]
+        assert data["shipping_address"]["city"] == "Berlin"
+        assert data["shipping_address"]["line2"] is None
+
+    def test_holds_cash_on_delivery_without_an_end(self) -> None:
+        order = place_order(method="cod")
+
+        assert order.hold_expires_at is None
+        assert order.payment_status == "cod_pending"
+
+    def test_takes_a_sku_named_twice_as_one_line(self, now: datetime) -> None:
+        make_product("MUG")
+
+        order = checkout.place(make_cart(("MUG", 1), ("MUG", 2)), actor="storefront", now=now)
+
+        assert list(order.lines.values_list("quantity", flat=True)) == [3]
+
+    def test_names_no_warehouse_for_an_order_that_several_share(self, data_of: DataOf) -> None:
+        make_product("MUG", warehouse="BER")
+        make_product("PAN", warehouse="MUC")
+
+        order = place_order(("MUG", 1), ("PAN", 1))
+
+        assert data_of("order.created")["warehouse_code"] is None
+        assert [line.warehouse_code for line in order.items] == ["BER", "MUC"]
+
+    def test_knows_a_returning_customer_by_the_address(self, now: datetime) -> None:
+        make_product("MUG")
+        first = checkout.place(make_cart(("MUG", 1), email="ann@example.com"), actor="storefront", now=now)
+
+        second = checkout.place(make_cart(("MUG", 1), email="Ann@Example.com"), actor="storefront", now=now)
+
+        assert second.customer == first.customer
+        assert Event.objects.filter(type="customer.created").count() == 1
+
+    def test_refuses_what_is_not_in_stock_and_keeps_nothing(self, now: datetime) -> None:
+        make_product("MUG", on_hand=10)
+        make_product("PAN", on_hand=1)
+        before = Event.objects.count()
+
+        with pytest.raises(InsufficientStock) as refusal:
+            checkout.place(make_cart(("MUG", 1), ("PAN", 2)), actor="storefront", now=now)
+
+        assert refusal.value.errors == [{"sku": "PAN", "requested": 2, "available": 1}]
+        assert (Order.objects.count(), Customer.objects.count(), reserved()) == (0, 0, 0)
+        assert Event.objects.count() == before
+
+    def test_looks_elsewhere_when_another_buyer_was_quicker(
+        self, monkeypatch: pytest.MonkeyPatch, now: datetime
+    ) -> None:
+        product = make_product("MUG", on_hand=1, warehouse="BER")
+        add_stock(product, on_hand=1, warehouse="MUC")
+        plan, quicker = checkout.allocation.plan, [("MUG", 1)]
+
+        def plan_and_lose(lines: list[tuple[Product, int]], *, country: str) -> Any:
+            picks = plan(lines, country=country)
+            if quicker:
+                checkout.place(make_cart(quicker.pop(), email="bob@example.com"), actor="storefront", now=now)
+            return picks
+
+        monkeypatch.setattr(checkout.allocation, "plan", plan_and_lose)
+
+        order = checkout.place(make_cart(("MUG", 1)), actor="storefront", now=now)
+
+        assert order.warehouse_code == "MUC"
+        assert Order.objects.count() == 2
+
+    @pytest.mark.parametrize(
+        ("lines", "fault"),
+        [
+            ([], "at least one product"),
+            ([("NOPE", 1)], "NOPE: There is no such product"),
+            ([("OLD", 1)], "OLD: There is no such product"),
+            ([("MUG", 0)], "MUG: The quantity must be at least 1"),
+            ([("MUG", 1), ("TEE", 1)], "priced in one currency"),
+        ],
+    )
+    def test_refuses_a_cart_that_cannot_be_sold(self, lines: list[tuple[str, int]], fault: str, now: datetime) -> None:
+        make_product("MUG")
+        make_product("OLD", is_active=False)
+        make_product("TEE", currency="USD")
+
+        with pytest.raises(checkout.InvalidCart, match=fault):
+            checkout.place(make_cart(*lines), actor="storefront", now=now)
+
+        assert Order.objects.count() == 0
+
+    def test_leaves_no_event_when_the_callers_transaction_fails(self, now: datetime) -> None:
+        make_product("MUG")
+        before = Event.objects.count()
+
+        with pytest.raises(ZeroDivisionError), transaction.atomic():
+            checkout.place(make_cart(("MUG", 1)), actor="storefront", now=now)
+            raise ZeroDivisionError
+
+        assert Event.objects.count() == before
+
+
+class TestConfirm:
+    def test_accepts_cash_on_delivery(self, told: Told, data_of: DataOf, now: datetime) -> None:
+        order = place_order(method="cod")
+
+        checkout.confirm(order.public_id, actor="ann", now=now)
+
+        order.refresh_from_db()
+        assert order.status == "confirmed"
+        assert told(order.public_id) == ["order.created", "order.confirmed"]
+        assert data_of("order.confirmed")["confirmed_by"] == "ann"
+
+    def test_refuses_an_unpaid_order(self, told: Told, now: datetime) -> None:
+        order = place_order()
+
+        with pytest.raises(InvalidTransition, match="is unpaid"):
+            checkout.confirm(order.public_id, actor="ann", now=now)
+
+        order.refresh_from_db()
+        assert order.status == "pending"
+        assert told(order.public_id) == ["order.created"]
+
+    def test_refuses_an_order_on_hold(self, now: datetime) -> None:
+        order = place_order(method="cod")
+        Order.objects.filter(pk=order.pk).update(on_hold=True)
+
+        with pytest.raises(InvalidTransition, match="is on hold"):
+            checkout.confirm(order.public_id, actor="ann", now=now)
+
+    def test_refuses_a_second_time_and_names_the_state(self, now: datetime) -> None:
+        order = confirm_order()
+
+        with pytest.raises(InvalidTransition, match="is confirmed, not pending"):
+            checkout.confirm(order.public_id, actor="ann", now=now)
+
+    def test_knows_no_such_order(self, now: datetime) -> None:
+        with pytest.raises(Order.DoesNotExist):
+            checkout.confirm("ord_none", actor="ann", now=now)
+
+
+class TestCancel:
+    def test_gives_all_stock_back(self, told: Told, data_of: DataOf, now: datetime) -> None:
+        order = place_order()
+
+        checkout.cancel(order.public_id, reason="changed her mind", actor="ann", now=now)
+
+        order.refresh_from_db()
+        assert (order.status, order.hold_expires_at, reserved()) == ("cancelled", None, 0)
+        assert told(order.public_id) == ["order.created", "order.cancelled"]
+        data = data_of("order.cancelled")
+        assert (data["is_full"], data["cancel_reason"], data["cancelled_by"]) == (True, "changed her mind", "ann")
+        assert data["refund_expected_amount"] == "0.00"
+        assert [(line["sku"], line["quantity"]) for line in data["lines"]] == [("MUG", 2)]
+
+    def test_of_a_paid_order_expects_its_refund(self, data_of: DataOf, now: datetime) -> None:
+        order = confirm_order()
+
+        checkout.cancel(order.public_id, reason="", actor="ann", now=now)
+
+        assert data_of("order.cancelled")["refund_expected_amount"] == "49.90"
+
+    def test_takes_single_units(self, data_of: DataOf, now: datetime) -> None:
+        order = confirm_order()
+        line = order.items[0]
+
+        checkout.cancel(order.public_id, reason="", actor="ann", now=now, quantities={line.public_id: 1})
+
+        order.refresh_from_db()
+        assert (order.status, order.cancelled_minor, reserved()) == ("confirmed", 2495, 1)
+        data = data_of("order.cancelled")
+        assert (data["is_full"], data["refund_expected_amount"]) == (False, "24.95")
+        assert [line["quantity"] for line in data["lines"]] == [1]
+        assert Allocation.objects.get().quantity == 1
+
+    def test_of_the_last_units_cancels_the_order(self, data_of: DataOf, now: datetime) -> None:
+        order = confirm_order()
+        quantities = {order.items[0].public_id: 1}
+
+        for _ in range(2):
+            checkout.cancel(order.public_id, reason="", actor="ann", now=now, quantities=quantities)
+
+        order.refresh_from_db()
+        assert (order.status, order.cancelled_minor, reserved()) == ("cancelled", 4990, 0)
+        assert data_of("order.cancelled")["is_full"] is True
+
+    def test_refuses_more_than_is_left(self, now: datetime) -> None:
+        order = confirm_order()
+        line = order.items[0]
+
+        with pytest.raises(InvalidTransition, match="2 of 2 × MUG are left, not 3"):
+            checkout.cancel(order.public_id, reason="", actor="ann", now=now, quantities={line.public_id: 3})
+
+        line.refresh_from_db()
+        assert (line.cancelled, reserved()) == (0, 2)
+
+    def test_refuses_a_line_of_another_order(self, now: datetime) -> None:
+        order = confirm_order()
+
+        with pytest.raises(OrderLine.DoesNotExist):
+            checkout.cancel(order.public_id, reason="", actor="ann", now=now, quantities={"lin_other": 1})
+
+    def test_refuses_what_is_packed(self, told: Told, now: datetime) -> None:
+        order = pack_order().order
+
+        with pytest.raises(InvalidTransition, match="is packed: only lines not packed"):
+            checkout.cancel(order.public_id, reason="", actor="ann", now=now)
+
+        assert reserved() == 2
+        assert "order.cancelled" not in told(order.public_id)
+
+    def test_refuses_a_cancelled_order(self, now: datetime) -> None:
+        order = place_order()
+        checkout.cancel(order.public_id, reason="", actor="ann", now=now)
+
+        with pytest.raises(InvalidTransition, match="is cancelled, not confirmed or pending"):
+            checkout.cancel(order.public_id, reason="", actor="ann", now=now)
+
+    def test_of_unpacked_lines_leaves_the_rest_packed(self, now: datetime) -> None:
+        order = confirm_order()
+        line = order.items[0]
+        fulfilment.pack(order.public_id, quantities={line.public_id: 1}, actor="ben", now=now)
+
+        checkout.cancel(order.public_id, reason="", actor="ann", now=now, quantities={line.public_id: 1})
+
+        order.refresh_from_db()
+        assert (order.state, order.fulfilment_status, reserved()) == ("confirmed", "packed", 1)
+
+
+class TestCancelByCustomer:
+    def test_works_within_the_window(self, data_of: DataOf, now: datetime) -> None:
+        order = confirm_order()
+
+        checkout.cancel_by_customer(order.tracking_token, now=now + timedelta(minutes=30))
+
+        order.refresh_from_db()
+        assert order.status == "cancelled"
+        assert data_of("order.cancelled")["cancelled_by"] == "customer"
+
+    def test_is_refused_after_it(self, now: datetime) -> None:
+        order = confirm_order()
+
+        with pytest.raises(InvalidTransition, match="could be cancelled until 10:30 UTC"):
+            checkout.cancel_by_customer(order.tracking_token, now=now + timedelta(minutes=31))
+
+        order.refresh_from_db()
+        assert order.status == "confirmed"
+
+    def test_is_refused_once_a_parcel_is_packed(self, now: datetime) -> None:
+        order = pack_order().order
+
+        with pytest.raises(InvalidTransition, match="is packed"):
+            checkout.cancel_by_customer(order.tracking_token, now=now)
+
+    def test_knows_no_such_token(self, now: datetime) -> None:
+        with pytest.raises(Order.DoesNotExist):
+            checkout.cancel_by_customer("guessed", now=now)
+
+
+class TestExpire:
+    def test_gives_up_what_nobody_paid_for(self, told: Told, data_of: DataOf, now: datetime) -> None:
+        order = place_order()
+
+        with time_machine.travel(now + timedelta(minutes=15), tick=False):
+            checkout.expire_due()
+
+        order.refresh_from_db()
+        assert (order.status, order.payment_status, reserved()) == ("cancelled", "unpaid", 0)
+        assert told(order.public_id) == ["order.created", "order.cancelled"]
+        assert data_of("order.cancelled")["cancel_reason"] == "payment_expired"
+
+    def test_leaves_alone_what_has_time_or_is_paid_or_pays_in_cash(self, now: datetime) -> None:
+        make_product("MUG")
+        early = place_order(("MUG", 1), now=now + timedelta(minutes=1))
+        paid = place_order(("MUG", 1))
+        pay_for(paid)
+        cash = place_order(("MUG", 1), method="cod")
+
+        with time_machine.travel(now + timedelta(minutes=15), tick=False):
+            checkout.expire_due()
+
+        states = [Order.objects.get(pk=order.pk).state for order in (early, paid, cash)]
+        assert states == ["pending", "confirmed", "pending"]
+
+    def test_refuses_an_order_that_was_paid_meanwhile(self, now: datetime) -> None:
+        order = confirm_order()
+
+        with pytest.raises(InvalidTransition, match="is confirmed"):
+            checkout.expire(order.public_id, now=now + timedelta(hours=1))

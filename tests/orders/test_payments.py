@@ -1,0 +1,161 @@
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from orders import checkout, fulfilment
+from orders.models import Order, Payment
+from orders.payments import PaymentMismatch
+from tests.factories import confirm_order, make_product, pay_for, place_order, ship_order
+from webhooks.models import Event
+
+pytestmark = pytest.mark.django_db
+
+Told = Callable[[str], list[str]]
+DataOf = Callable[[str], dict[str, Any]]
+
+
+class TestRecord:
+    @pytest.mark.parametrize(("kind", "status"), [("authorisation", "authorised"), ("capture", "paid")])
+    def test_confirms_an_order_that_it_covers(self, kind: str, status: str, told: Told) -> None:
+        order = place_order()
+
+        pay_for(order, kind=kind)
+
+        order.refresh_from_db()
+        assert (order.status, order.payment_status, order.hold_expires_at) == ("confirmed", status, None)
+        assert told(order.public_id) == ["order.created", "payment.success", "order.confirmed"]
+
+    def test_tells_the_attempt(self, data_of: DataOf) -> None:
+        order = place_order()
+
+        payment = pay_for(order, reference="ch_9")
+
+        data = data_of("payment.success")
+        assert (data["payment_id"], data["order_id"]) == (payment.public_id, order.public_id)
+        assert (data["amount"], data["currency"], data["kind"]) == ("49.90", "EUR", "capture")
+        assert (data["gateway_reference"], data["attempt_number"]) == ("ch_9", 1)
+
+    def test_keeps_a_failure_and_leaves_the_order_pending(self, told: Told, data_of: DataOf) -> None:
+        order = place_order()
+
+        pay_for(order, result="failed", failure_code="insufficient_funds", failure_message="No money.")
+
+        order.refresh_from_db()
+        assert (order.status, order.payment_status, order.paid_minor) == ("pending", "failed", 0)
+        assert told(order.public_id) == ["order.created", "payment.failed"]
+        data = data_of("payment.failed")
+        assert (data["failure_code"], data["is_retryable"], data["order_on_hold"]) == ("insufficient_funds", True, False)
+
+    def test_counts_attempts_of_the_last_day(self, now: datetime) -> None:
+        order = place_order(method="cod")
+        pay_for(order, reference="ch_1", result="failed", now=now - timedelta(hours=25))
+        pay_for(order, reference="ch_2", result="failed", now=now - timedelta(hours=1))
+
+        payment = pay_for(order, reference="ch_3", result="failed", now=now)
+
+        assert (payment.attempt_number, payment.attempts_24h) == (3, 2)
+
+    def test_has_one_effect_however_often_it_is_told(self) -> None:
+        order = place_order()
+        first = pay_for(order, reference="ch_1")
+
+        again = pay_for(order, reference="ch_1")
+
+        order.refresh_from_db()
+        assert again == first
+        assert order.paid_minor == 4990
+        assert Event.objects.filter(type="payment.success").count() == 1
+
+    def test_takes_a_success_under_the_reference_of_its_failures(self) -> None:
+        order = place_order()
+        pay_for(order, reference="pi_1", result="failed")
+
+        pay_for(order, reference="pi_1")
+
+        order.refresh_from_db()
+        assert (order.status, order.payment_status) == ("confirmed", "paid")
+
+    def test_captures_an_authorisation_in_parts(self) -> None:
+        order = place_order()
+        pay_for(order, kind="authorisation", reference="au_1")
+
+        pay_for(order, amount_minor=2000, reference="ch_1")
+        pay_for(order, amount_minor=2990, reference="ch_2")
+
+        order.refresh_from_db()
+        assert (order.payment_status, order.paid_minor) == ("paid", 4990)
+
+    @pytest.mark.parametrize(
+        "differing",
+        [{"currency": "USD"}, {"amount_minor": 4989}, {"amount_minor": 4991}, {"amount_minor": 0}, {"kind": "cod_collection"}],
+    )
+    def test_refuses_what_is_not_owed(self, differing: dict[str, Any], told: Told) -> None:
+        order = place_order()
+
+        with pytest.raises(PaymentMismatch):
+            pay_for(order, **differing)
+
+        order.refresh_from_db()
+        assert (order.status, order.paid_minor, Payment.objects.count()) == ("pending", 0, 0)
+        assert told(order.public_id) == ["order.created"]
+
+    def test_refuses_a_reference_that_paid_for_another_order(self) -> None:
+        make_product("MUG")
+        pay_for(place_order(("MUG", 1)), reference="ch_1")
+        other = place_order(("MUG", 1))
+
+        with pytest.raises(PaymentMismatch, match="has already paid for order"):
+            pay_for(other, reference="ch_1")
+
+    def test_keeps_late_money_of_a_cancelled_order_and_expects_its_refund(self, told: Told, now: datetime) -> None:
+        order = place_order()
+        checkout.cancel(order.public_id, reason="", actor="ann", now=now)
+
+        pay_for(order)
+
+        order.refresh_from_db()
+        assert (order.status, order.payment_status, order.refund_expected_minor) == ("cancelled", "paid", 4990)
+        assert told(order.public_id) == ["order.created", "order.cancelled", "payment.success"]
+
+    def test_leaves_a_failed_late_attempt_unpaid(self, now: datetime) -> None:
+        order = place_order()
+        checkout.cancel(order.public_id, reason="", actor="ann", now=now)
+
+        pay_for(order, result="failed")
+
+        order.refresh_from_db()
+        assert (order.payment_status, order.refund_expected_minor) == ("failed", 0)
+
+    def test_does_not_confirm_an_order_on_hold_but_keeps_its_stock(self) -> None:
+        order = place_order()
+        Order.objects.filter(pk=order.pk).update(on_hold=True)
+
+        pay_for(order)
+
+        order.refresh_from_db()
+        assert (order.state, order.payment_status, order.hold_expires_at) == ("pending", "paid", None)
+
+    def test_completes_a_delivered_order_when_its_cash_comes_in(self, now: datetime) -> None:
+        shipment = ship_order(method="cod")
+        fulfilment.deliver(shipment.public_id, delivered_at=now, actor="ben", now=now)
+        order = Order.objects.get()
+        assert order.state == "confirmed"
+
+        pay_for(order, kind="cod_collection", gateway="dhl")
+
+        order.refresh_from_db()
+        assert (order.state, order.payment_status) == ("completed", "paid")
+
+
+class TestPayment:
+    def test_is_never_changed(self) -> None:
+        payment = pay_for(confirm_order(method="cod"), kind="cod_collection")
+
+        with pytest.raises(TypeError, match="is a fact"):
+            payment.save()
+
+    @pytest.mark.parametrize(("code", "is_retryable"), [("stolen_card", False), ("insufficient_funds", True), ("", True)])
+    def test_says_whether_another_try_may_help(self, code: str, is_retryable: bool) -> None:
+        assert Payment(failure_code=code).is_retryable is is_retryable
