@@ -8,4 +8,4 @@ from a2wsgi import WSGIMiddleware
 
 from commerce.wsgi import application as django
 
-application = WSGIMiddleware(django, workers=10)
+application = WSGIMiddleware(django, workers=10)  # type: ignore[arg-type]

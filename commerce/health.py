@@ -1,13 +1,20 @@
 """/healthz: the process answers. /readyz: what it needs to do its work is there."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from http import HTTPStatus
 
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
+
+from commerce.models import Heartbeat
+
+# A few heartbeats.
+LONGEST_SILENCE = timedelta(seconds=30)
 
 
 class NotReady(Exception):
@@ -52,4 +59,17 @@ def _check_migrations() -> None:
         raise NotReady(f"{len(waiting)} migrations are not applied: run manage.py migrate")
 
 
-CHECKS: dict[str, Callable[[], None]] = {"database": _check_database, "migrations": _check_migrations}
+def _check_queue() -> None:
+    heartbeat = Heartbeat.objects.filter(pk=Heartbeat.THE_ONE).first()
+    if heartbeat is None:
+        raise NotReady("no queue cluster has ever run: start manage.py qcluster")
+    silence = timezone.now() - heartbeat.at
+    if silence > LONGEST_SILENCE:
+        raise NotReady(f"no queue cluster has been heard of for {silence.total_seconds():.0f} s")
+
+
+CHECKS: dict[str, Callable[[], None]] = {
+    "database": _check_database,
+    "migrations": _check_migrations,
+    "queue": _check_queue,
+}

@@ -21,9 +21,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from commerce.models import IdempotencyRecord
 from commerce.problems import respond
 from commerce.tokens import read_token
-from webhooks.sources import every
 
-KEPT_FOR = timedelta(hours=24)
 # Longer than any request runs: its process has died, and its transaction with it.
 LOST_AFTER = timedelta(minutes=2)
 # Refused before the view began, so the same call may succeed later.
@@ -83,7 +81,7 @@ def _claim(*, caller: str, key: str, fingerprint: str, now: datetime) -> tuple[I
         caller=caller, key=key, defaults={"fingerprint": fingerprint, "started_at": now}
     )
     age = now - record.started_at
-    if not is_ours and (age >= KEPT_FOR or (record.status_code is None and age >= LOST_AFTER)):
+    if not is_ours and (age >= IdempotencyRecord.KEPT_FOR or (record.status_code is None and age >= LOST_AFTER)):
         is_ours = _same(record).update(fingerprint=fingerprint, started_at=now, status_code=None) == 1
         record.refresh_from_db()
     return record, is_ours
@@ -153,8 +151,3 @@ def _still_running() -> HttpResponse:
     )
     response["Retry-After"] = "1"
     return response
-
-
-@every(3600)
-def forget_old_answers() -> None:
-    IdempotencyRecord.objects.filter(started_at__lt=timezone.now() - KEPT_FOR).delete()

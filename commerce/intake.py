@@ -1,14 +1,10 @@
 """What every request to the API must satisfy before a view sees it."""
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from http import HTTPStatus
-from typing import IO, Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
-from rest_framework import parsers
-from rest_framework.exceptions import ParseError
 
 from commerce import problems
 
@@ -33,19 +29,3 @@ def _refuse(request: HttpRequest) -> HttpResponse | None:
     if any("\x00" in text for text in (request.path, *values)):
         return problems.respond(HTTPStatus.BAD_REQUEST, "malformed_request", "An address may not hold a NUL character.")
     return None
-
-
-class JSONParser(parsers.JSONParser):
-    """JSON of objects that Python can read and a database can keep: bounded depth, no lone surrogates."""
-
-    def parse(
-        self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
-    ) -> Any:
-        try:
-            data = super().parse(stream, media_type, parser_context)
-            json.dumps(data, ensure_ascii=False).encode()
-        except RecursionError:
-            raise ParseError("JSON parse error - nested too deeply.") from None
-        except UnicodeEncodeError:
-            raise ParseError("JSON parse error - a text holds half of a surrogate pair.") from None
-        return data

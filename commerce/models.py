@@ -1,5 +1,8 @@
 """Rows of the project itself: who may call the API, and what it has already answered."""
 
+from datetime import timedelta
+from typing import ClassVar
+
 from django.db import models
 from rest_framework_api_key.models import AbstractAPIKey
 
@@ -24,6 +27,8 @@ class ApiToken(AbstractAPIKey):
 class IdempotencyRecord(models.Model):
     """What was answered to a POST with an Idempotency-Key."""
 
+    KEPT_FOR: ClassVar = timedelta(hours=24)
+
     # The token's prefix; empty for a caller without one.
     caller = models.CharField(max_length=8, blank=True)
     key = models.CharField(max_length=255)
@@ -40,3 +45,14 @@ class IdempotencyRecord(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+class Heartbeat(models.Model):
+    """The one row by which a queue cluster says that it is working through its tasks."""
+
+    THE_ONE: ClassVar = 1
+
+    at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.at.isoformat()

@@ -1,11 +1,10 @@
-"""The OpenAPI description beyond what the views say by themselves, and the page to try it."""
+"""The OpenAPI description beyond what the views say by themselves."""
 
 from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiParameter
-from drf_spectacular.views import SpectacularSwaggerSplitView
 
 from commerce.problems import CONTENT_TYPE
 
@@ -13,12 +12,12 @@ IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
     str,
     OpenApiParameter.HEADER,
-    description="The same key and body get the first answer again, for 24 hours. Use a new random one for each request.",
+    description="A new random text for each request. The same again gets the first answer again, for 24 hours.",
 )
 
 
 class Schema(AutoSchema):
-    def get_override_parameters(self) -> list[OpenApiParameter]:
+    def get_override_parameters(self) -> list[Any]:
         return [IDEMPOTENCY_KEY] if self.method == "POST" else []
 
 
@@ -52,14 +51,8 @@ _PROBLEM = {
         "code": _TEXT | {"description": "What programs look at."},
         "errors": {
             "type": "array",
-            "description": "One entry per field, with `field`, `code` and `detail`; or per item, with what is wrong with it.",
+            "description": "What is wrong with each field (`field`, `code`, `detail`) or item.",
             "items": {"type": "object"},
         },
     },
 }
-
-
-class DocsView(SpectacularSwaggerSplitView):
-    """The script comes from an address of its own and the template has no inline style: the strict CSP holds here too."""
-
-    template_name = "commerce/api_docs.html"

@@ -14,14 +14,22 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
 
+from inventory.stock import InsufficientStock, ReferenceReused, StaleCount
+from orders.transitions import InvalidTransition
 from webhooks.errors import DomainError
+from webhooks.subscriptions import InvalidSubscription, SubscriptionConflict
 
 CONTENT_TYPE = "application/problem+json"
 
-# A subclass is answered like the nearest of its bases that is listed.
-STATUS_OF: dict[type[Exception], HTTPStatus] = {
+# A subclass that is not listed is answered like the nearest of its bases that is.
+STATUS_OF: dict[type[DomainError], HTTPStatus] = {
     DomainError: HTTPStatus.UNPROCESSABLE_ENTITY,
-    ObjectDoesNotExist: HTTPStatus.NOT_FOUND,
+    InsufficientStock: HTTPStatus.CONFLICT,
+    StaleCount: HTTPStatus.CONFLICT,
+    ReferenceReused: HTTPStatus.CONFLICT,
+    InvalidTransition: HTTPStatus.CONFLICT,
+    SubscriptionConflict: HTTPStatus.CONFLICT,
+    InvalidSubscription: HTTPStatus.BAD_REQUEST,
 }
 
 _CODE_OF: dict[type[exceptions.APIException], str] = {
@@ -49,11 +57,10 @@ def respond(status: int, code: str, detail: str) -> HttpResponse:
 class DomainProblem(exceptions.APIException):
     """A domain exception on its way out: the status of the table, the words of the domain."""
 
-    def __init__(self, error: Exception) -> None:
-        status = next(STATUS_OF[base] for base in type(error).__mro__ if base in STATUS_OF)
-        self.status_code = int(status)
-        self.errors = getattr(error, "errors", [])
-        super().__init__(detail=str(error), code=getattr(error, "code", "domain_error"))
+    def __init__(self, error: DomainError) -> None:
+        self.status_code = int(next(STATUS_OF[base] for base in type(error).__mro__ if base in STATUS_OF))
+        self.errors = error.errors
+        super().__init__(detail=str(error), code=error.code)
 
 
 class ProblemFormatter(ExceptionFormatter):

@@ -1,15 +1,17 @@
 """Every address of the program."""
 
 from django.contrib import admin
-from django.urls import path, re_path
-from drf_spectacular.views import SpectacularAPIView
+from django.urls import include, path, re_path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from commerce import health, openapi, problems
+from commerce import health, problems
 
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
-    path("api/docs/", openapi.DocsView.as_view(), name="docs"),
+    # The split view's script has an address of its own, and our template nothing inline: the strict CSP holds here too.
+    path("api/docs/", SpectacularSwaggerSplitView.as_view(template_name="commerce/api_docs.html"), name="docs"),
+    path("api/v1/", include("inventory.urls")),
     re_path("^api/", problems.unknown_url),
     path("healthz", health.healthz),
     path("readyz", health.readyz),

@@ -1,0 +1,291 @@
+"""`manage.py demo`: one order walked from placed to delivered, and everybody who was told."""
+
+import json
+import os
+import queue
+import signal
+import statistics
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+from django.db import connection
+from django.utils import timezone
+
+from commerce import demo_store, processes, tokens
+from commerce.processes import Child
+from webhooks import subscriptions
+
+ORDER_EVENTS = ("order.*", "payment.*")
+RECEIVERS = {
+    "OMS": ORDER_EVENTS,
+    "ERP": (*ORDER_EVENTS, "inventory.updated"),
+    "Shipping app": ORDER_EVENTS,
+    "Notifier": ORDER_EVENTS,
+}
+STARTED_WITHIN = 20.0
+TOLD_WITHIN = 10.0
+# How long after the last delivery a copy that should not come is waited for.
+QUIET = 1.0
+CART = {
+    "customer": {"email": "ada@example.com", "name": "Ada Lindqvist", "phone": "+4915112345678", "locale": "de"},
+    "lines": [{"sku": "MUG-BLUE", "quantity": 2}, {"sku": "TEA-SENCHA", "quantity": 1}],
+    "shipping_address": {
+        "name": "Ada Lindqvist",
+        "line1": "Oderberger Straße 12",
+        "city": "Berlin",
+        "postal_code": "10435",
+        "country": "DE",
+    },
+    "payment": {"method": "card", "gateway": "demopay", "reference": "demo-checkout-1"},
+    "channel": "web",
+}
+PAYMENT = {
+    "result": "success",
+    "kind": "capture",
+    "method": "card",
+    "gateway": "demopay",
+    "gateway_reference": f"demo-{uuid.uuid4().hex}",
+}
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """One delivery as a receiver reported it."""
+
+    receiver: str
+    type: str
+    subject: str
+    sequence: int
+    verified: bool
+    is_duplicate: bool
+    in_order: bool
+    latency_ms: int
+
+
+class Ledger:
+    """Which deliveries are owed to whom, and which have arrived."""
+
+    def __init__(self) -> None:
+        self.arrivals: list[Arrival] = []
+        self._incoming: queue.SimpleQueue[Arrival] = queue.SimpleQueue()
+        self._owed: Counter[tuple[str, str]] = Counter()
+
+    def follow(self, child: Child) -> None:
+        threading.Thread(target=self._read, args=(child,), daemon=True).start()
+
+    def _read(self, child: Child) -> None:
+        for line in child.process.stdout or ():
+            told = json.loads(line)
+            fields = {name: told[name] for name in Arrival.__dataclass_fields__ if name != "receiver"}
+            self._incoming.put(Arrival(receiver=child.name, **fields))
+
+    def expect(self, event_types: Sequence[str]) -> None:
+        for event_type in event_types:
+            for receiver, patterns in RECEIVERS.items():
+                if any(event_type.startswith(pattern.rstrip("*")) for pattern in patterns):
+                    self._owed[receiver, event_type] += 1
+
+    def wait(self, *, timeout_s: float) -> Iterator[Arrival]:
+        """Each arrival as it comes, until everything owed is there or the time is over."""
+        deadline = time.monotonic() + timeout_s
+        while self.missing() and (left := deadline - time.monotonic()) > 0:
+            yield from self.drain(timeout_s=left)
+
+    def drain(self, *, timeout_s: float) -> Iterator[Arrival]:
+        try:
+            arrival = self._incoming.get(timeout=timeout_s)
+        except queue.Empty:
+            return
+        self.arrivals.append(arrival)
+        yield arrival
+
+    def _arrived(self) -> Counter[tuple[str, str]]:
+        return Counter((arrival.receiver, arrival.type) for arrival in self.arrivals)
+
+    def missing(self) -> Counter[tuple[str, str]]:
+        return self._owed - self._arrived()
+
+    def faults(self) -> list[str]:
+        """A sentence for everything that is not as it must be."""
+        found = [f"{receiver} was not told of {name} ({n} missing)." for (receiver, name), n in self.missing().items()]
+        unowed = self._arrived() - self._owed
+        found += [f"{receiver} was told of {name} {n} times too often." for (receiver, name), n in unowed.items()]
+        for arrival in self.arrivals:
+            what = f"{arrival.receiver}: {arrival.type}, sequence {arrival.sequence},"
+            found += [f"{what} has a signature that does not verify."] if not arrival.verified else []
+            found += [f"{what} arrived twice."] if arrival.is_duplicate else []
+            found += [f"{what} arrived out of sequence."] if not arrival.in_order else []
+        return found
+
+
+class Api:
+    """The HTTP API as an outsider uses it."""
+
+    def __init__(self, base: str) -> None:
+        self.base = base
+        self.token = tokens.issue("demo", scopes=["storefront", "payments", "fulfilment"])
+
+    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        headers = {
+            "Authorization": f"Bearer {self.token}",
+            "Content-Type": "application/json",
+            "Idempotency-Key": str(uuid.uuid4()),
+        }
+        request = urllib.request.Request(  # noqa: S310
+            f"{self.base}/api/v1/{path}", json.dumps(body).encode(), headers, method="POST"
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
+                result: dict[str, Any] = json.load(answer)
+                return result
+        except urllib.error.HTTPError as error:
+            raise CommandError(f"POST /api/v1/{path} was answered {error.code}: {error.read().decode()}") from None
+
+    def wait_until_ready(self) -> None:
+        deadline = time.monotonic() + STARTED_WITHIN
+        while time.monotonic() < deadline:
+            try:
+                urllib.request.urlopen(f"{self.base}/readyz", timeout=5).close()  # noqa: S310
+            except OSError:
+                time.sleep(0.1)
+            else:
+                return
+        raise CommandError(f"The program was not ready within {STARTED_WITHIN:.0f} s.")
+
+
+class Command(BaseCommand):
+    help = "Walk one order from placed to delivered, with four receivers that are told of every step."
+
+    def handle(self, **_: Any) -> None:
+        # So that everything is stopped and cleared away on SIGTERM as on Ctrl-C.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+        started_at = time.monotonic()
+        children: list[Child] = []
+        self.ledger = Ledger()
+        with own_database():
+            demo_store.allow_loopback()
+            call_command("migrate", interactive=False, verbosity=0)
+            demo_store.load()
+            try:
+                self._walk(self._start(children))
+            finally:
+                processes.stop(children)
+        self._conclude(time.monotonic() - started_at)
+
+    def _start(self, children: list[Child]) -> Api:
+        for name, event_types in RECEIVERS.items():
+            port = processes.free_port()
+            secret = subscribe(name, event_types, port)
+            child = processes.receiver(name, port=port, secret=secret, stdout=subprocess.PIPE)
+            children.append(child)
+            self.ledger.follow(child)
+        port = processes.free_port()
+        children += [processes.web(host="127.0.0.1", port=port), processes.cluster()]
+        api = Api(f"http://127.0.0.1:{port}")
+        api.wait_until_ready()
+        return api
+
+    def _walk(self, api: Api) -> None:
+        self._say(self.style.MIGRATE_HEADING("One order, five steps, four systems that are told."))
+        self._say(
+            "OMS, ERP, shipping app and notifier are programs of their own; each verifies with `standardwebhooks`."
+        )
+        self._say(f"\n   {'EVENT':24}{'RECEIVER':16}{'VERIFIED':10}{'LATENCY':>10}{'SEQUENCE':>10}")
+
+        order = api.post("orders/", CART)
+        self._step(1, f"Placed: order {order['order_number']}", ["order.created", *["inventory.updated"] * 2])
+        money = {name: order[name] for name in ("currency",)} | {"amount": order["total_amount"]}
+        api.post(f"orders/{order['order_id']}/payments/", {**PAYMENT, **money})
+        self._step(
+            1, f"Paid: {order['total_amount']} {order['currency']} by card", ["payment.success", "order.confirmed"]
+        )
+
+        shipments = api.post(f"fulfilment/orders/{order['order_id']}/pack/", {})["shipments"]
+        self._step(2, f"Packed in {shipments[0]['warehouse_code']}", ["order.packed"])
+        parcel = f"fulfilment/shipments/{shipments[0]['shipment_id']}"
+        api.post(f"{parcel}/ship/", {"carrier": "DHL", "tracking_number": "00340434161094042557"})
+        self._step(3, "Shipped by DHL", ["order.shipped", *["inventory.updated"] * 2])
+
+        for status, place in (("in_transit", "Leipzig hub"), ("out_for_delivery", "Berlin")):
+            api.post(f"{parcel}/tracking/", {"status": status, "occurred_at": now(), "location": place})
+            self._step(4, f"{status.replace('_', ' ').capitalize()}: {place}", ["order.tracking.updated"])
+        api.post(f"{parcel}/tracking/", {"status": "delivered", "occurred_at": now()})
+        self._step(5, "Delivered", ["order.tracking.updated", "order.delivered"])
+        for arrival in self.ledger.drain(timeout_s=QUIET):
+            self._show(arrival)
+
+    def _step(self, number: int, title: str, event_types: Sequence[str]) -> None:
+        self._say(f"\n{number}  {self.style.MIGRATE_HEADING(title)}")
+        self.ledger.expect(event_types)
+        for arrival in self.ledger.wait(timeout_s=TOLD_WITHIN):
+            self._show(arrival)
+
+    def _show(self, arrival: Arrival) -> None:
+        verified = self.style.SUCCESS(f"{'yes':10}") if arrival.verified else self.style.ERROR(f"{'NO':10}")
+        self._say(
+            f"   {arrival.type:24}{arrival.receiver:16}{verified}{arrival.latency_ms:>7} ms{arrival.sequence:>10}"
+        )
+
+    def _conclude(self, seconds: float) -> None:
+        if faults := self.ledger.faults():
+            raise CommandError("\n".join(["Not everything is as it must be:", *faults]))
+        latencies = sorted(arrival.latency_ms for arrival in self.ledger.arrivals)
+        self._say(
+            "\n"
+            + self.style.SUCCESS(
+                f"All {len(latencies)} deliveries arrived, each once, verified and in sequence."
+                f" Median {statistics.median(latencies):.0f} ms, slowest {latencies[-1]} ms; {seconds:.1f} s in all."
+            )
+        )
+
+    def _say(self, text: str) -> None:
+        self.stdout.write(text)
+        self.stdout.flush()
+
+
+def now() -> str:
+    return timezone.now().isoformat()
+
+
+def subscribe(name: str, event_types: Sequence[str], port: int) -> str:
+    """Tell the receiver on `port`, with a header and a secret of its own. Returns the secret."""
+    subscription = subscriptions.create(
+        name=name,
+        url=f"http://127.0.0.1:{port}/webhooks",
+        event_types=event_types,
+        headers={"X-Api-Key": uuid.uuid4().hex},
+        by="demo",
+        now=timezone.now(),
+    )
+    return subscription.live_secrets(now=timezone.now())[0]
+
+
+@contextmanager
+def own_database() -> Iterator[None]:
+    """A SQLite file for this run alone, unless DATABASE_URL names another; for the child processes too."""
+    if "DATABASE_URL" in os.environ:
+        yield
+        return
+    with TemporaryDirectory(prefix="commerce-demo-") as directory:
+        file = Path(directory) / "demo.sqlite3"
+        os.environ["DATABASE_URL"] = f"sqlite:///{file}"
+        connection.close()
+        connection.settings_dict["NAME"] = str(file)
+        try:
+            yield
+        finally:
+            connection.close()

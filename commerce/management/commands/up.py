@@ -1,0 +1,127 @@
+"""`manage.py up`: the whole program in the foreground."""
+
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from threading import Event
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError, connection
+
+from commerce import demo_store, processes
+from commerce.processes import Child
+
+# Any number that no other program on the same database uses for its own lock.
+MIGRATION_LOCK = 7_310_042
+
+
+class Command(BaseCommand):
+    help = "Migrate, then run web server and queue cluster in the foreground until SIGTERM or Ctrl-C."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--port", type=port_number, default=8000)
+        parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 for all")
+        only = parser.add_mutually_exclusive_group()
+        only.add_argument("--web-only", action="store_true", help="no queue cluster")
+        only.add_argument("--worker-only", action="store_true", help="no web server")
+        parser.add_argument("--demo", action="store_true", help="with a demo store and a receiver to watch")
+
+    def handle(self, *, host: str, port: int, web_only: bool, worker_only: bool, demo: bool, **_: Any) -> None:
+        stop = processes.stop_event()
+        inbox_port = port + 1
+        for wanted in ([] if worker_only else [port]) + ([inbox_port] if demo else []):
+            require_free(host, wanted)
+        migrate()
+        secret = self._prepare_demo(inbox_port) if demo else ""
+        if not worker_only and not settings.DEBUG:
+            call_command("collectstatic", interactive=False, verbosity=0)
+        children: list[Child] = []
+        try:
+            if not worker_only:
+                children.append(processes.web(host=host, port=port))
+            if not web_only:
+                children.append(processes.cluster())
+            if demo:
+                children.append(processes.receiver("Demo receiver", port=inbox_port, secret=secret, inbox=True))
+            self._announce(host, None if worker_only else port, inbox_port if demo else None, stop)
+            self._watch(children, stop)
+        finally:
+            processes.stop(children)
+        self.stdout.write("Stopped.")
+
+    def _prepare_demo(self, inbox_port: int) -> str:
+        """Load the demo store and tell everything to the demo receiver. Returns its secret."""
+        demo_store.allow_loopback()
+        demo_store.load()
+        return demo_store.subscribe_inbox(f"http://127.0.0.1:{inbox_port}/")
+
+    def _announce(self, host: str, port: int | None, inbox_port: int | None, stop: Event) -> None:
+        if port is not None:
+            wait_for_port(host, port, stop)
+            base = f"http://{'localhost' if host in {'127.0.0.1', '0.0.0.0'} else host}:{port}"  # noqa: S104
+            self.stdout.write(f"Admin         {base}/admin/")
+            self.stdout.write(f"API           {base}/api/docs/")
+        if inbox_port is not None:
+            self.stdout.write(f"Receiver      http://localhost:{inbox_port}/  (webhooks as they come)")
+            self.stdout.write(f"Log in as     {demo_store.login_hint()}")
+        self.stdout.write("Running. Ctrl-C stops everything.")
+        self.stdout.flush()
+
+    def _watch(self, children: Sequence[Child], stop: Event) -> None:
+        while not stop.wait(0.2):
+            for child in children:
+                if notice := child.revive():
+                    self.stderr.write(notice)
+
+
+def port_number(text: str) -> int:
+    port = int(text)
+    if not 1 <= port <= 65_534:
+        raise ValueError
+    return port
+
+
+def require_free(host: str, port: int) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise CommandError(
+                f"Port {port} on {host} cannot be used: {error.strerror}. Choose another with --port."
+            ) from None
+
+
+def wait_for_port(host: str, port: int, stop: Event) -> None:
+    """Return when something listens there, or when it is time to stop."""
+    address = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104
+    while not stop.wait(0.1):
+        try:
+            socket.create_connection((address, port), timeout=1).close()
+        except OSError:
+            continue
+        return
+
+
+def migrate() -> None:
+    try:
+        with alone():
+            call_command("migrate", interactive=False, verbosity=0)
+    except DatabaseError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise CommandError(f"The database of DATABASE_URL cannot be used: {reason}") from None
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Several machines may start at once on one PostgreSQL: they migrate one after the other."""
+    if connection.vendor != "postgresql":
+        yield
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
+        yield
+        cursor.execute("SELECT pg_advisory_unlock(%s)", [MIGRATION_LOCK])

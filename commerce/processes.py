@@ -1,0 +1,111 @@
+"""Child processes kept running: started, restarted with a growing pause when they die, stopped together."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from threading import Event
+
+from django.conf import settings
+
+FIRST_PAUSE = 1.0
+LONGEST_PAUSE = 30.0
+# A child that lived this long was well: its next death starts with the first pause again.
+WELL_AFTER = 60.0
+STOP_WITHIN = 8.0
+
+
+class Child:
+    """One process in a session of its own, so that a Ctrl-C in the terminal reaches only its parent."""
+
+    def __init__(self, name: str, module: Sequence[str], *, env: Mapping[str, str] | None = None, **popen: int) -> None:
+        self.name = name
+        self._command = [sys.executable, "-m", *module]
+        self._env = {**os.environ, "DJANGO_SETTINGS_MODULE": "commerce.settings", **(env or {})}
+        self._popen = popen
+        self._pause = FIRST_PAUSE
+        self.start()
+
+    def start(self) -> None:
+        self._started = time.monotonic()
+        self._restart_at: float | None = None
+        self.process = subprocess.Popen(  # noqa: S603
+            self._command,
+            cwd=settings.BASE_DIR,
+            env=self._env,
+            start_new_session=True,
+            **self._popen,  # type: ignore[call-overload]
+        )
+
+    def revive(self) -> str | None:
+        """Start it again if it has died and its pause is over. The sentence to tell the operator, if there is one."""
+        if self.process.poll() is None:
+            return None
+        now = time.monotonic()
+        if self._restart_at is None:
+            if now - self._started > WELL_AFTER:
+                self._pause = FIRST_PAUSE
+            self._restart_at = now + self._pause
+            self._pause = min(self._pause * 2, LONGEST_PAUSE)
+            return f"{self.name} ended with code {self.process.returncode}; starting it again."
+        if now >= self._restart_at:
+            self._kill()
+            self.start()
+        return None
+
+    def terminate(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+
+    def finish(self, *, deadline: float) -> None:
+        """Wait until `deadline` (monotonic), then end it and whatever it has started itself."""
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(max(deadline - time.monotonic(), 0))
+        self._kill()
+        self.process.wait()
+
+    def _kill(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+
+def stop(children: Sequence[Child]) -> None:
+    for child in children:
+        child.terminate()
+    deadline = time.monotonic() + STOP_WITHIN
+    for child in children:
+        child.finish(deadline=deadline)
+
+
+def stop_event() -> Event:
+    """Set by SIGTERM or SIGINT."""
+    event = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: event.set())
+    return event
+
+
+def free_port() -> int:
+    """A port on 127.0.0.1 that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def web(*, host: str, port: int) -> Child:
+    options = ["--lifespan", "off", "--timeout-graceful-shutdown", "5", "--log-level", "warning", "--no-server-header"]
+    return Child("web", ["uvicorn", "commerce.asgi:application", "--host", host, "--port", str(port), *options])
+
+
+def cluster() -> Child:
+    return Child("queue cluster", ["django", "qcluster"])
+
+
+def receiver(name: str, *, port: int, secret: str, inbox: bool = False, **popen: int) -> Child:
+    options = ["--name", name, "--port", str(port), *(["--inbox"] if inbox else [])]
+    return Child(name, ["commerce.receivers", *options], env={"RECEIVER_SECRET": secret}, **popen)

@@ -1,0 +1,119 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from django.conf import settings
+
+from commerce.processes import free_port
+
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Runs `manage.py up` against a database of its own; what is left of it is ended with the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def run(*options: str, **environment: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "manage.py", "up", *options],
+            cwd=settings.BASE_DIR,
+            env={**os.environ, "DEBUG": "true", "DATABASE_URL": f"sqlite:///{tmp_path}/up.sqlite3", **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(15)
+
+
+def wait_until(port: int, path: str) -> None:
+    """Until GET `path` is answered 200."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=5).close()
+        except OSError:
+            assert time.monotonic() < deadline, f"no {path} within 30 s"
+            time.sleep(0.1)
+        else:
+            return
+
+
+def outcome(process: subprocess.Popen[str]) -> tuple[int, str]:
+    _, complaint = process.communicate(timeout=30)
+    return process.returncode, complaint
+
+
+class TestUp:
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_serves_until_a_signal_and_leaves_no_child(self, start: Start, number: signal.Signals) -> None:
+        port = free_port()
+        up = start("--port", str(port))
+        wait_until(port, "readyz")
+        children = psutil.Process(up.pid).children(recursive=True)
+
+        asked_at = time.monotonic()
+        up.send_signal(number)
+        code, _ = outcome(up)
+
+        assert code == 0
+        assert time.monotonic() - asked_at < 10
+        assert len(children) >= 4
+        assert [child for child in children if child.is_running()] == []
+
+    def test_starts_a_child_that_died_again(self, start: Start) -> None:
+        port = free_port()
+        up = start("--port", str(port), "--web-only")
+        wait_until(port, "healthz")
+        (web,) = psutil.Process(up.pid).children()
+        web.kill()
+        web.wait(10)
+
+        wait_until(port, "healthz")
+
+        up.terminate()
+        code, notices = outcome(up)
+        assert (code, notices.strip()) == (0, "web ended with code -9; starting it again.")
+
+    def test_says_in_one_sentence_that_the_port_is_taken(self, start: Start) -> None:
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            port = taken.getsockname()[1]
+
+            code, complaint = outcome(start("--port", str(port)))
+
+        assert code == 1
+        assert complaint.startswith(f"CommandError: Port {port} on 127.0.0.1 cannot be used: Address already in use.")
+        assert len(complaint.splitlines()) == 1
+
+    @pytest.mark.parametrize("url", ["postgres://nobody:secret@127.0.0.1:1/nothing", "sqlite:////proc/nowhere.sqlite3"])
+    def test_says_in_one_sentence_that_the_database_does_not_answer(self, start: Start, url: str) -> None:
+        code, complaint = outcome(start("--port", str(free_port()), DATABASE_URL=url))
+
+        assert code == 1
+        assert complaint.startswith("CommandError: The database of DATABASE_URL cannot be used: ")
+        assert len(complaint.splitlines()) == 1
+        assert "secret" not in complaint
+
+    @pytest.mark.parametrize("port", ["0", "65535", "http"])
+    def test_refuses_a_port_that_is_none(self, start: Start, port: str) -> None:
+        code, complaint = outcome(start("--port", port))
+
+        assert code == 2
+        assert f"invalid port_number value: '{port}'" in complaint
