@@ -88,7 +88,7 @@ def _share_out(lines: Sequence[tuple[Product, int]], group: Sequence[Shelves]) -
 def _take(product: Product, quantity: int, group: Sequence[Shelves], left: dict[int, int]) -> list[Pick]:
     """A line from one warehouse of the group where one can fill it, else from several; takes the units off `left`."""
     levels = [shelves[product.pk] for shelves in group if product.pk in shelves]
-    picks = []
+    picks: list[Pick] = []
     for level in sorted(levels, key=lambda level: left[level.pk] < quantity):
         if units := min(quantity - sum(taken for _, taken in picks), left[level.pk]):
             picks.append((level, units))

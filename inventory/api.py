@@ -29,7 +29,7 @@ def within_reach(request: Request) -> QuerySet[Warehouse]:
     return Warehouse.objects.filter(code=own) if own else Warehouse.objects.all()
 
 
-class ProductFilter(filters.FilterSet):
+class ProductFilter(filters.FilterSet):  # type: ignore[misc]
     updated_since = filters.IsoDateTimeFilter("updated_at", "gte")
 
     class Meta:
@@ -37,7 +37,7 @@ class ProductFilter(filters.FilterSet):
         fields = ("sku",)
 
 
-class StockLevelFilter(filters.FilterSet):
+class StockLevelFilter(filters.FilterSet):  # type: ignore[misc]
     sku = filters.CharFilter("product__sku")
     warehouse = filters.CharFilter("warehouse__code")
     updated_since = filters.IsoDateTimeFilter("updated_at", "gte")
@@ -113,7 +113,7 @@ class SaleLineSerializer(serializers.Serializer[Any]):
 class SaleSerializer(serializers.Serializer[Any]):
     warehouse = WarehouseField()
     reference = serializers.CharField(max_length=100)
-    lines = SaleLineSerializer(many=True, allow_empty=False, max_length=MOST_LINES)
+    lines = SaleLineSerializer(many=True, allow_empty=False, max_length=MOST_LINES)  # type: ignore[call-arg]
 
 
 class SoldSerializer(serializers.Serializer[Any]):

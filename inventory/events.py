@@ -26,7 +26,7 @@ _PRODUCT = {
 
 INVENTORY_UPDATED = EventType(
     name="inventory.updated",
-    summary="A product's stock in a warehouse moved: received, reserved, released, shipped, sold, counted or written off.",
+    summary="Stock in a warehouse moved: received, reserved, released, shipped, sold, counted or written off.",
     subject=STOCK,
     serializer=InventoryUpdatedSerializer,
     example={

@@ -3,6 +3,7 @@
 from datetime import time
 from typing import ClassVar, Self
 
+from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import F, OuterRef, Q, Subquery, Sum
@@ -19,7 +20,7 @@ is_country = RegexValidator(r"\A[A-Z]{2}\Z", "A country is two capital letters, 
 def validate_countries(countries: object) -> None:
     """A list of ISO 3166 codes, as `Warehouse.ships_to` keeps them."""
     if not isinstance(countries, list):
-        is_country("")
+        raise ValidationError('Countries are a list such as ["DE", "AT"].')
     for country in countries:
         is_country(country)
 

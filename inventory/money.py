@@ -65,7 +65,7 @@ class CurrencyField(serializers.CharField):
     """An ISO 4217 code in capitals, of money that is in use today."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**{"max_length": 3, "validators": [validate_currency]} | kwargs)
+        super().__init__(validators=[validate_currency], **kwargs)
 
 
 class AmountField(serializers.CharField):
@@ -79,8 +79,8 @@ class AmountField(serializers.CharField):
         self.currency = currency
         super().__init__(**kwargs)
 
-    def get_attribute(self, instance: Any) -> str | None:  # type: ignore[override]
-        minor = super().get_attribute(instance)
+    def get_attribute(self, instance: Any) -> str | None:
+        minor: Any = super().get_attribute(instance)
         if minor is None:
             return None
         return to_text(minor, get_attribute(instance, [*self.source_attrs[:-1], *self.currency.split(".")]))

@@ -94,6 +94,5 @@ class InventoryUpdatedSerializer(serializers.Serializer[StockMovement]):
     @cached_property
     def _total_available(self) -> int:
         movement: Any = self.instance
-        return int(
-            Product.objects.with_available().values_list("available", flat=True).get(pk=movement.level.product_id)
-        )
+        product: Any = Product.objects.with_available().get(pk=movement.level.product_id)
+        return int(product.available)

@@ -1,0 +1,100 @@
+"""Forms of the admin that say money and countries as people write them."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+
+from inventory.models import Product, StockLevel, StockMovement, Warehouse, validate_countries
+from inventory.money import MoneyError, from_text, to_text
+
+
+class ProductForm(forms.ModelForm):  # type: ignore[type-arg]
+    price = forms.CharField(max_length=32, help_text="Such as 12.50.")
+
+    class Meta:
+        model = Product
+        fields = ("sku", "name", "currency", "weight_grams", "is_active")
+
+    field_order = ("sku", "name", "price")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk:
+            self.initial["price"] = to_text(self.instance.price_minor, self.instance.currency)
+
+    def clean(self) -> dict[str, Any]:
+        given: dict[str, Any] = super().clean() or {}
+        if "price" in given and "currency" in given:
+            try:
+                self.instance.price_minor = from_text(given["price"], given["currency"])
+            except MoneyError as error:
+                self.add_error("price", str(error))
+        return given
+
+
+class CountriesField(forms.CharField):
+    """A list of countries, written `DE, AT, CH`."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return ", ".join(value) if isinstance(value, list) else value
+
+    def to_python(self, value: Any) -> Any:
+        return [country.strip().upper() for country in str(value or "").split(",") if country.strip()]
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return bool(self.to_python(data) != (initial or []))
+
+    def validate(self, value: Any) -> None:
+        validate_countries(value)
+
+    def run_validators(self, value: Any) -> None:
+        """Those of a text have no say in a list."""
+
+
+class WarehouseForm(forms.ModelForm):  # type: ignore[type-arg]
+    ships_to = CountriesField(required=False, help_text="Such as DE, AT, CH. Empty: everywhere.")
+
+    class Meta:
+        model = Warehouse
+        fields = ("code", "name", "country", "priority", "handling_days", "cutoff", "ships_to", "is_active")
+
+
+class SafetyStockForm(forms.ModelForm):  # type: ignore[type-arg]
+    safety_stock = forms.IntegerField(
+        min_value=0, max_value=10**9, help_text="Units that are kept back and never offered."
+    )
+
+    class Meta:
+        model = StockLevel
+        fields = ("safety_stock",)
+
+
+class AdjustmentForm(forms.Form):
+    """How many units to add to, or take off, each of some levels, for one reason."""
+
+    reason = forms.ChoiceField(choices=[(reason.value, reason.label) for reason in StockMovement.ADJUSTMENTS])
+    reference = forms.CharField(max_length=100, required=False, help_text="Such as a delivery note. May be empty.")
+
+    def __init__(self, *args: Any, levels: Iterable[StockLevel], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.levels = {f"delta_{level.pk}": level for level in levels}
+        for name, level in self.levels.items():
+            self.fields[name] = forms.IntegerField(
+                label=str(level),
+                required=False,
+                min_value=-(10**9),
+                max_value=10**9,
+                help_text=f"{level.on_hand} on hand, {level.reserved} reserved. Such as 12 or -3.",
+            )
+
+    def clean(self) -> dict[str, Any]:
+        given: dict[str, Any] = super().clean() or {}
+        if not self.errors and not any(given[name] for name in self.levels):
+            raise ValidationError("Say for at least one of them how many units to add or to take off.")
+        return given
+
+    def deltas(self) -> list[tuple[StockLevel, int]]:
+        """Of a valid form: those that change."""
+        return [(level, delta) for name, level in self.levels.items() if (delta := self.cleaned_data[name])]
