@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.db import connections
 from django.core.cache import cache
 
 from tests.receiver import Receiver, running_receiver
@@ -25,6 +26,12 @@ def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> No
 @pytest.fixture(autouse=True)
 def _throttles_start_afresh() -> None:
     cache.clear()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _connections_end_with_the_session() -> Iterator[None]:
+    yield
+    connections.close_all()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, connection, connections
 from django.utils import timezone
 
 from webhooks import broker, delivery
@@ -65,7 +65,7 @@ class Sender:
     def close(self) -> None:
         """Finish what is under way, and give the connections back."""
         self.senders.shutdown()
-        self.recorder.submit(connection.close)
+        self.recorder.submit(connections.close_all)
         self.recorder.shutdown()
 
     def _send(self, claimed: Claimed) -> None:

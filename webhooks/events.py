@@ -9,7 +9,7 @@ from webhooks.catalogue import EventType, Subject, declare
 
 
 @dataclass(frozen=True)
-class Test:
+class Ping:
     """The fact behind `webhook.test`: somebody asked whether a subscription works."""
 
     subscription_id: str
@@ -18,21 +18,21 @@ class Test:
     at: datetime
 
 
-class TestSerializer(serializers.Serializer[Test]):
+class PingSerializer(serializers.Serializer[Ping]):
     subscription_id = serializers.CharField()
     subscription_name = serializers.CharField()
     requested_by = serializers.CharField()
     message = serializers.SerializerMethodField()
 
-    def get_message(self, test: Test) -> str:
+    def get_message(self, ping: Ping) -> str:
         return "If you can read this and its signature verifies, you are connected."
 
 
 TEST = EventType(
     name="webhook.test",
     summary="Somebody pressed “Send test event”: proves that address, headers and signature work.",
-    subject=Subject(kind="subscription", id=lambda test: test.subscription_id, label=lambda test: test.subscription_name),
-    serializer=TestSerializer,
+    subject=Subject(kind="subscription", id=lambda ping: ping.subscription_id, label=lambda ping: ping.subscription_name),
+    serializer=PingSerializer,
     example={
         "subscription_id": "sub_01jdcq9v8k3x5w2m7r4t6y8z0a",
         "subscription_name": "Warehouse system",

@@ -12,11 +12,12 @@ from django.db import transaction
 from webhooks import catalogue, guard, retry, signing
 from webhooks.drain import send_now
 from webhooks.errors import DomainError
-from webhooks.events import TEST, Test
+from webhooks.events import TEST, Ping
 from webhooks.models import Delivery, Subscription
 from webhooks.outbox import emit
 
 ROTATION_OVERLAP = timedelta(hours=24)
+LOOK_UP_S = 5.0
 MAX_HEADERS = 20
 MAX_HEADER_VALUE = 4096
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -74,7 +75,11 @@ def check(subscription: Subscription) -> None:
 
 def check_url(url: str) -> None:
     """Refuse an address that can never be called. Resolves the name; the engine checks again at every attempt."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError as error:
+        raise InvalidSubscription(f"The address cannot be read: {error}.", field="url") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise InvalidSubscription("Enter a full address that begins with https://.", field="url")
     if parts.username or parts.password:
@@ -82,11 +87,9 @@ def check_url(url: str) -> None:
     if parts.fragment:
         raise InvalidSubscription("Leave out the part after #: it is never sent.", field="url")
     try:
-        guard.check(parts.hostname, parts.port, encrypted=parts.scheme == "https")
-    except guard.BlockedAddress as error:
+        guard.resolve(parts.hostname, port, encrypted=parts.scheme == "https", timeout_s=LOOK_UP_S)
+    except (guard.BlockedAddress, guard.UnknownHost) as error:
         raise InvalidSubscription(str(error), field="url") from None
-    except (OSError, ValueError) as error:
-        raise InvalidSubscription(f"The address cannot be used: {error}.", field="url") from None
 
 
 def check_event_types(event_types: Sequence[str]) -> None:
@@ -153,7 +156,7 @@ def rotate_secret(subscription: Subscription, *, now: datetime, overlap: timedel
 def send_test(subscription: Subscription, *, by: str, now: datetime) -> Delivery:
     """Send `webhook.test` at once, to this subscription only; the delivery's attempt tells what it answered."""
     _expect(subscription, Subscription.State.ACTIVE)
-    fact = Test(subscription.public_id, subscription.name, by, now)
+    fact = Ping(subscription.public_id, subscription.name, by, now)
     with transaction.atomic():
         event = emit(TEST, fact, only_to=subscription)
     delivery = event.deliveries.get()
