@@ -1,6 +1,6 @@
 """API tokens in the admin."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 from django import forms
 from django.contrib import admin
@@ -38,7 +38,7 @@ class ApiTokenAdmin(APIKeyModelAdmin):
     """The library's: it makes the secret on the first save and shows it once, in a message."""
 
     form = ApiTokenForm
-    list_display: ClassVar = ("name", "prefix", "scope_list", "warehouse", "created", "expiry_date", "revoked")
+    list_display = ("name", "prefix", "scope_list", "warehouse", "created", "expiry_date", "revoked")  # type: ignore[assignment]
     list_filter = ("revoked",)
     search_fields = ("name", "prefix__exact")
 

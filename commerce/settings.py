@@ -119,9 +119,13 @@ def _read_database() -> dict[str, Any]:
     scheme = env.str("DATABASE_URL", default=default).partition("://")[0]
     if scheme not in {"sqlite", "postgres", "postgresql"}:
         raise _refuse("DATABASE_URL", f"must begin with sqlite:// or postgres://, not {scheme!r}.")
-    database: dict[str, Any] = env.db_url("DATABASE_URL", default=default)
+    try:
+        database: dict[str, Any] = env.db_url("DATABASE_URL", default=default)
+        if scheme == "sqlite":
+            Path(database["NAME"]).parent.mkdir(parents=True, exist_ok=True)
+    except (ValueError, OSError) as error:
+        raise _refuse("DATABASE_URL", f"must be an address that can be used: {error}.") from None
     if scheme == "sqlite":
-        Path(database["NAME"]).parent.mkdir(parents=True, exist_ok=True)
         return database | {
             "OPTIONS": {
                 "timeout": 20,
@@ -135,7 +139,7 @@ def _read_database() -> dict[str, Any]:
 def _read_email() -> dict[str, Any]:
     try:
         return env.email_url("EMAIL_URL")
-    except (KeyError, ValueError):
+    except (ImproperlyConfigured, KeyError, ValueError):
         raise _refuse("EMAIL_URL", "must be a mail address such as smtp+tls://user:password@host:587.") from None
 
 

@@ -28,6 +28,7 @@ WRONG = [
     ("DATABASE_URL", "mysql://localhost/shop"),
     ("DATABASE_URL", "junk"),
     ("DATABASE_URL", "postgres://localhost:port/shop"),
+    ("DATABASE_URL", "sqlite:////dev/null/nowhere/shop.sqlite3"),
     ("BASE_URL", "shop.example.com"),
     ("BASE_URL", "ftp://shop.example.com"),
     ("EMAIL_URL", "pigeon://loft"),

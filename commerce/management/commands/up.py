@@ -13,6 +13,7 @@ from django.db import DatabaseError, connection
 
 from commerce import demo_store, processes
 from commerce.processes import Child
+from inventory.models import Product
 
 # Any number that no other program on the same database uses for its own lock.
 MIGRATION_LOCK = 7_310_042
@@ -53,9 +54,10 @@ class Command(BaseCommand):
         self.stdout.write("Stopped.")
 
     def _prepare_demo(self, inbox_port: int) -> str:
-        """Load the demo store and tell everything to the demo receiver. Returns its secret."""
+        """Load the demo store on the first run, and tell everything to the demo receiver. Returns its secret."""
         demo_store.allow_loopback()
-        demo_store.load()
+        if not Product.objects.exists():
+            demo_store.load()
         return demo_store.subscribe_inbox(f"http://127.0.0.1:{inbox_port}/")
 
     def _announce(self, host: str, port: int | None, inbox_port: int | None, stop: Event) -> None:
