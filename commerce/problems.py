@@ -17,6 +17,7 @@ from rest_framework.settings import api_settings
 from inventory.stock import InsufficientStock, ReferenceReused, StaleCount
 from orders.transitions import InvalidTransition
 from webhooks.errors import DomainError
+from webhooks.replay import ReplayRefused
 from webhooks.subscriptions import InvalidSubscription, SubscriptionConflict
 
 CONTENT_TYPE = "application/problem+json"
@@ -29,6 +30,7 @@ STATUS_OF: dict[type[DomainError], HTTPStatus] = {
     ReferenceReused: HTTPStatus.CONFLICT,
     InvalidTransition: HTTPStatus.CONFLICT,
     SubscriptionConflict: HTTPStatus.CONFLICT,
+    ReplayRefused: HTTPStatus.CONFLICT,
     InvalidSubscription: HTTPStatus.BAD_REQUEST,
 }
 
