@@ -1,0 +1,279 @@
+"""Subscriptions in the admin: who is told, whether they are, and the switches."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.views.decorators.http import require_POST
+
+from webhooks import subscriptions
+from webhooks.admin import wording
+from webhooks.admin.forms import SubscriptionForm
+from webhooks.admin.setup import SetupAdmin, furthest, step_url
+from webhooks.errors import DomainError
+from webhooks.models import Attempt, Delivery, Subscription
+
+State = Subscription.State
+OPEN = (Delivery.State.PENDING, Delivery.State.SENDING, Delivery.State.PARKED)
+DAY = timedelta(days=1)
+EVENTS_SHOWN = 3
+
+
+def _pause(subscription: Subscription, request: HttpRequest) -> str:
+    subscriptions.pause(subscription, by=request.user.get_username(), now=timezone.now())
+    return "Paused. Its deliveries wait until you resume it."
+
+
+def _resume(subscription: Subscription, request: HttpRequest) -> str:
+    subscriptions.resume(subscription, by=request.user.get_username(), now=timezone.now())
+    return "Resumed. What has waited is on its way."
+
+
+def _disable(subscription: Subscription, request: HttpRequest) -> str:
+    reason = request.POST.get("reason", "").strip()[:300]
+    subscriptions.disable(subscription, by=request.user.get_username(), now=timezone.now(), reason=reason)
+    return "Disabled. From now on its events are recorded as skipped."
+
+
+def _rotate_secret(subscription: Subscription, request: HttpRequest) -> str:
+    subscriptions.rotate_secret(subscription, now=timezone.now())
+    return "A new secret signs from now on; the old one signs beside it for 24 hours, so that nothing fails meanwhile."
+
+
+VERBS: dict[str, Callable[[Subscription, HttpRequest], str]] = {
+    "pause": _pause,
+    "resume": _resume,
+    "disable": _disable,
+    "rotate-secret": _rotate_secret,
+}
+_SHOWN_AFTER = {"rotate-secret": "admin:webhooks_subscription_ready"}
+
+
+@admin.register(Subscription)
+class SubscriptionAdmin(SetupAdmin):
+    form = SubscriptionForm
+    list_display = ("system", "events", "status", "last_answer", "backlog")
+    list_display_links = None
+    list_filter = ("state",)
+    list_per_page = 50
+    search_fields = ("name", "url", "public_id")
+    search_help_text = "A part of the name or of the URL."
+    ordering = ("-id",)
+    actions = None
+    show_facets = admin.ShowFacets.NEVER
+
+    def get_urls(self) -> list[URLPattern]:
+        wrap = self.admin_site.admin_view
+        prefix = "webhooks_subscription"
+        verb = wrap(require_POST(self.verb_view))
+        return [
+            path("<int:pk>/ready/", wrap(self.ready_view), name=f"{prefix}_ready"),
+            path("<int:pk>/test/", wrap(require_POST(self.test_view)), name=f"{prefix}_test"),
+            *(path(f"<int:pk>/{name}/", verb, {"name": name}, name=f"{prefix}_{name}") for name in VERBS),
+            *super().get_urls(),
+        ]
+
+    # The list
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Subscription]:
+        """Drafts are their owner's alone."""
+        drafts = Q(state=State.DRAFT)
+        visible = Q() if request.user.is_superuser else ~drafts | Q(created_by=request.user.pk)
+        return super().get_queryset(request).filter(visible)
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        changes = super().get_changelist_instance(request)
+        changes.title = "Subscriptions"
+        changes.result_list = _with_health(changes.result_list)
+        return changes
+
+    @admin.display(description="System", ordering="name")
+    def system(self, subscription: Subscription) -> SafeString:
+        return format_html(
+            '<a class="row-title" href="{}">{}</a><span class="sub">{}</span>',
+            reverse("admin:webhooks_subscription_change", args=[subscription.pk]),
+            subscription.name or "Unnamed",
+            subscription.url,
+        )
+
+    @admin.display(description="Events")
+    def events(self, subscription: Subscription) -> SafeString:
+        chosen = subscription.event_types
+        shown = format_html_join(" ", "<code>{}</code>", ((pattern,) for pattern in chosen[:EVENTS_SHOWN]))
+        more = len(chosen) - EVENTS_SHOWN
+        return (
+            format_html('{} <span title="{}">and {} more</span>', shown, ", ".join(chosen), more) if more > 0 else shown
+        )
+
+    @admin.display(description="State", ordering="state")
+    def status(self, subscription: Subscription) -> SafeString:
+        mark = wording.badge(subscription.state, subscription.get_state_display())
+        if subscription.state != State.DRAFT:
+            return mark
+        return format_html('{} <a href="{}">Continue set-up</a>', mark, step_url(subscription, furthest(subscription)))
+
+    @admin.display(description="Last answer")
+    def last_answer(self, subscription: Any) -> SafeString:
+        if subscription.last_at is None:
+            return format_html("{}", wording.NOTHING)
+        said = wording.answer(subscription.last_status_code, subscription.last_reason)
+        return format_html(
+            '{} <span class="sub">{}</span>', said, wording.moment(subscription.last_at, now=timezone.now())
+        )
+
+    @admin.display(description="Backlog")
+    def backlog(self, subscription: Any) -> SafeString | str:
+        if not subscription.open_count:
+            return "0"
+        return format_html('<a href="{}">{}</a>', f"{_log_url(subscription)}&state=open", subscription.open_count)
+
+    # The change page
+
+    def get_fieldsets(self, request: HttpRequest, obj: Subscription | None = None) -> Any:
+        """Who may only look sees the headers' names: the admin would show a read-only field in clear."""
+        headers = "headers" if self.has_change_permission(request, obj) else "header_names"
+        return (
+            ("Callback URL", {"fields": ("name", "url")}),
+            ("Events", {"fields": ("event_types",)}),
+            ("Authentication headers", {"fields": (headers,)}),
+            ("Delivery", {"fields": ("ordering", "retry_schedule", "max_in_flight")}),
+        )
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Subscription | None = None) -> tuple[str, ...]:
+        return () if self.has_change_permission(request, obj) else ("header_names",)
+
+    @admin.display(description="Headers")
+    def header_names(self, subscription: Subscription) -> str:
+        return ", ".join(subscription.headers) or wording.NOTHING
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        subscription = self.get_object(request, object_id)
+        if subscription is not None and subscription.state == State.DRAFT and self.has_add_permission(request):
+            return redirect(step_url(subscription, furthest(subscription)))
+        extra = self._overview(request, subscription) if subscription is not None else {}
+        return super().change_view(request, object_id, form_url, (extra_context or {}) | extra)
+
+    def save_model(self, request: HttpRequest, obj: Subscription, form: Any, change: bool) -> None:
+        """Only what was changed here: its state may change meanwhile, by itself or by a colleague."""
+        obj.save(update_fields=form.changed_data)
+
+    def _overview(self, request: HttpRequest, subscription: Subscription) -> dict[str, Any]:
+        now = timezone.now()
+        log = Delivery.objects.filter(subscription=subscription)
+        by_state = dict(log.filter(created_at__gte=now - DAY).order_by().values_list("state").annotate(Count("id")))
+        delivered = log.filter(state=Delivery.State.DELIVERED).order_by("-id")
+        return {
+            "title": subscription.name,
+            "subtitle": None,
+            "subscription": subscription,
+            "status": wording.badge(subscription.state, subscription.get_state_display()),
+            "state_changed": wording.moment(subscription.state_changed_at, now=now),
+            "health": [(wording.badge(s.value, s.label), by_state[s]) for s in Delivery.State if s in by_state],
+            "last_success": wording.moment(delivered.values_list("delivered_at", flat=True).first(), now=now),
+            "log_url": _log_url(subscription),
+            "test": self._test_answer(request, subscription),
+        }
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Its log goes with it; told in one line, as there may be millions of rows."""
+        return [f"{each} and its delivery log" for each in objs], {self.opts.verbose_name_plural: len(objs)}, set(), []
+
+    # After saving, and the switches
+
+    def ready_view(self, request: HttpRequest, pk: int) -> HttpResponseBase:
+        subscription = self._get(request, pk)
+        if subscription.state == State.DRAFT:
+            return redirect(step_url(subscription, furthest(subscription)))
+        secret, *older = subscription.live_secrets(now=timezone.now())
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"{subscription} is connected",
+            "opts": self.opts,
+            "subscription": subscription,
+            "secret": secret,
+            "older_count": len(older),
+            "test": self._test_answer(request, subscription),
+            "media": self.media,
+        }
+        return TemplateResponse(request, "admin/webhooks/setup/ready.html", context)
+
+    def test_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        subscription = self._get(request, pk)
+        page = "ready" if request.POST.get("from") == "ready" else "change"
+        url = reverse(f"admin:webhooks_subscription_{page}", args=[pk])
+        try:
+            delivery = subscriptions.send_test(subscription, by=request.user.get_username(), now=timezone.now())
+        except DomainError as error:
+            messages.error(request, str(error))
+            return redirect(url)
+        self.log_change(request, subscription, "Sent a test event.")
+        return redirect(f"{url}?test={delivery.public_id}#answer")
+
+    def verb_view(self, request: HttpRequest, pk: int, name: str) -> HttpResponse:
+        subscription = self._get(request, pk)
+        try:
+            done = VERBS[name](subscription, request)
+        except DomainError as error:
+            messages.error(request, str(error))
+        else:
+            self.log_change(request, subscription, done)
+            messages.success(request, done)
+        return redirect(_SHOWN_AFTER.get(name, "admin:webhooks_subscription_change"), pk)
+
+    def _get(self, request: HttpRequest, pk: int) -> Subscription:
+        """Its secret and switches are for those who may change it, and for who has just set it up."""
+        subscription = get_object_or_404(self.get_queryset(request), pk=pk)
+        if not (self.has_change_permission(request, subscription) or subscription.created_by_id == request.user.pk):
+            raise PermissionDenied
+        return subscription
+
+    def _test_answer(self, request: HttpRequest, subscription: Subscription) -> dict[str, Any] | None:
+        """What a test event was answered; `?test=` names its delivery."""
+        public_id = request.GET.get("test")
+        if public_id is None:
+            return None
+        attempt = (
+            Attempt.objects.filter(delivery__public_id=public_id, delivery__subscription=subscription)
+            .select_related("delivery")
+            .order_by("-number")
+            .first()
+        )
+        if attempt is None:
+            return None
+        return {
+            "attempt": attempt,
+            "advice": wording.advice(attempt.reason),
+            "duration": wording.duration(attempt.duration_ms),
+            "url": reverse("admin:webhooks_delivery_change", args=[attempt.delivery_id]),
+        }
+
+
+def _log_url(subscription: Subscription) -> str:
+    return f"{reverse('admin:webhooks_delivery_changelist')}?subscription={subscription.public_id}"
+
+
+def _with_health(found: QuerySet[Subscription]) -> QuerySet[Subscription]:
+    """Each with `open_count`, and with what its latest tried delivery was answered."""
+    log = Delivery.objects.filter(subscription=OuterRef("pk")).order_by()
+    tried = log.filter(attempt_count__gt=0).order_by("-id")
+    backlog = log.filter(state__in=OPEN).values("subscription").annotate(n=Count("pk")).values("n")
+    last = Attempt.objects.filter(delivery=OuterRef("pk")).order_by("-number").values("started_at")[:1]
+    return found.annotate(
+        open_count=Coalesce(Subquery(backlog), 0),
+        last_status_code=Subquery(tried.values("last_status_code")[:1]),
+        last_reason=Subquery(tried.values("last_reason")[:1]),
+        last_at=Subquery(tried.annotate(at=Subquery(last)).values("at")[:1]),
+    )

@@ -1,0 +1,97 @@
+"""How the admin says things: states as badges, moments as times ago, reasons with what to do about them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+NOTHING = "–"
+_UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What a reason means, and what a store admin can do about it."""
+
+    meaning: str
+    remedy: str
+
+
+ADVICE = {
+    "dns": Advice(
+        "The host name could not be found.", "Check the spelling of the callback URL and the receiver's DNS."
+    ),
+    "connect": Advice(
+        "Nothing accepted the connection.", "Check that the receiver is running and that its firewall lets us in."
+    ),
+    "tls": Advice(
+        "The encrypted connection failed.",
+        "Renew or complete the receiver's certificate: its name and chain must be valid.",
+    ),
+    "timeout": Advice(
+        "No complete answer came within 15 seconds.",
+        "Let the receiver answer 200 as soon as it has stored the event, and do the work afterwards.",
+    ),
+    "redirect": Advice(
+        "The receiver redirected us.", "Put the final address into the callback URL: redirects are not followed."
+    ),
+    "http_4xx": Advice(
+        "The receiver refused the request.",
+        "401 or 403: check the authentication headers. 404: check the path. Otherwise the body below says more.",
+    ),
+    "http_5xx": Advice("The receiver failed.", "Look into the receiver's own log; we keep trying."),
+    "gone": Advice(
+        "The receiver answered 410: gone for good. The subscription was disabled.",
+        "If that was a mistake, mend the receiver and resume the subscription.",
+    ),
+    "blocked_address": Advice(
+        "The address is not one we may call.",
+        "Use a public address, or have an operator allow the network with WEBHOOK_ALLOWED_NETWORKS.",
+    ),
+    "bad_response": Advice("The answer was not valid HTTP.", "Check what really listens at that address and port."),
+    "worker_lost": Advice(
+        "Our worker stopped while sending, so we do not know what came of it.",
+        "Nothing to do: it was sent again with the same id, by which the receiver can tell the copy.",
+    ),
+}
+
+
+def advice(reason: str) -> Advice:
+    return ADVICE.get(reason) or Advice(f"It failed: {reason}.", "The attempt below says more.")
+
+
+def badge(kind: str, label: str) -> SafeString:
+    return format_html('<span class="badge badge-{}">{}</span>', kind, label)
+
+
+def distance(seconds: float) -> str:
+    """`3 minutes`, in the largest unit that fits."""
+    unit, size = next((unit for unit in _UNITS if seconds >= unit[1]), _UNITS[-1])
+    count = int(seconds // size)
+    return f"{count} {unit}{'' if count == 1 else 's'}"
+
+
+def moment(at: datetime | None, *, now: datetime) -> SafeString | str:
+    """`3 minutes ago` or `in 4 hours`, with the exact moment in the title."""
+    if at is None:
+        return NOTHING
+    away = (at - now).total_seconds()
+    words = "now" if abs(away) < 1 else f"in {distance(away)}" if away > 0 else f"{distance(-away)} ago"
+    return format_html('<time datetime="{}" title="{:%Y-%m-%d %H:%M:%S} UTC">{}</time>', at.isoformat(), at, words)
+
+
+def duration(milliseconds: int | None) -> str:
+    if milliseconds is None:
+        return NOTHING
+    return f"{milliseconds} ms" if milliseconds < 1_000 else f"{milliseconds / 1_000:.1f} s"
+
+
+def answer(status_code: int | None, reason: str) -> SafeString | str:
+    """The code, and in words why it is no success: `200`, `500 http_5xx`, `timeout`."""
+    if not reason:
+        return NOTHING if status_code is None else str(status_code)
+    code = "" if status_code is None else f"{status_code} "
+    return format_html(
+        '<span class="failed" title="{}">{}{}</span>', advice(reason).meaning, code, reason.replace("_", " ")
+    )

@@ -1,0 +1,146 @@
+"""Subscriptions and the delivery log for programs; scope `webhooks`."""
+
+from django.db.models import QuerySet
+from django.shortcuts import get_object_or_404
+from django.utils import timezone
+from django_filters import rest_framework as filters
+from drf_spectacular.utils import extend_schema
+from rest_framework import generics
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
+from rest_framework.views import APIView
+
+from webhooks import catalogue, replay, subscriptions
+from webhooks.models import Delivery, Subscription
+from webhooks.serializers import (
+    DeliveryDetailSerializer,
+    DeliverySerializer,
+    EventTypeSerializer,
+    NewSubscriptionSerializer,
+    SubscriptionSerializer,
+)
+
+SCOPES = ("webhooks",)
+
+
+def saved_subscriptions() -> QuerySet[Subscription]:
+    """A draft belongs to the admin's four steps."""
+    return Subscription.objects.exclude(state=Subscription.State.DRAFT)
+
+
+def logged_deliveries() -> QuerySet[Delivery]:
+    return Delivery.objects.select_related("event", "subscription")
+
+
+class DeliveryFilter(filters.FilterSet):  # type: ignore[misc]
+    """`since` is included, `until` is not."""
+
+    subscription = filters.CharFilter("subscription__public_id")
+    state = filters.ChoiceFilter(choices=Delivery.State.choices)
+    event_type = filters.CharFilter()
+    subject = filters.CharFilter()
+    since = filters.IsoDateTimeFilter("created_at", "gte")
+    until = filters.IsoDateTimeFilter("created_at", "lt")
+
+
+class SubscriptionsView(generics.ListCreateAPIView[Subscription]):
+    required_scopes = SCOPES
+
+    def get_queryset(self) -> QuerySet[Subscription]:
+        return saved_subscriptions()
+
+    def get_serializer_class(self) -> type[BaseSerializer[Subscription]]:
+        return NewSubscriptionSerializer if self.request.method == "POST" else SubscriptionSerializer
+
+
+class SubscriptionView(generics.RetrieveUpdateDestroyAPIView[Subscription]):
+    required_scopes = SCOPES
+    http_method_names = ("get", "patch", "delete", "head", "options")
+    serializer_class = SubscriptionSerializer
+    lookup_field = "public_id"
+
+    def get_queryset(self) -> QuerySet[Subscription]:
+        return saved_subscriptions()
+
+
+class SubscriptionVerbView(APIView):
+    """One POST on a subscription, without a body."""
+
+    required_scopes = SCOPES
+
+    def subscription(self, public_id: str) -> Subscription:
+        return get_object_or_404(saved_subscriptions(), public_id=public_id)
+
+
+class PauseView(SubscriptionVerbView):
+    @extend_schema(request=None, responses=SubscriptionSerializer)
+    def post(self, request: Request, public_id: str) -> Response:
+        subscription = self.subscription(public_id)
+        subscriptions.pause(subscription, by=str(request.user), now=timezone.now())
+        return Response(SubscriptionSerializer(subscription).data)
+
+
+class ResumeView(SubscriptionVerbView):
+    @extend_schema(request=None, responses=SubscriptionSerializer)
+    def post(self, request: Request, public_id: str) -> Response:
+        subscription = self.subscription(public_id)
+        subscriptions.resume(subscription, by=str(request.user), now=timezone.now())
+        return Response(SubscriptionSerializer(subscription).data)
+
+
+class RotateSecretView(SubscriptionVerbView):
+    @extend_schema(request=None, responses=NewSubscriptionSerializer)
+    def post(self, request: Request, public_id: str) -> Response:
+        """A new secret; the old one signs beside it for 24 hours."""
+        subscription = self.subscription(public_id)
+        subscriptions.rotate_secret(subscription, now=timezone.now())
+        return Response(NewSubscriptionSerializer(subscription).data)
+
+
+class SendTestView(SubscriptionVerbView):
+    @extend_schema(request=None, responses=DeliveryDetailSerializer)
+    def post(self, request: Request, public_id: str) -> Response:
+        """Sends `webhook.test` at once and answers with the delivery and what came of it."""
+        subscription = self.subscription(public_id)
+        delivery = subscriptions.send_test(subscription, by=str(request.user), now=timezone.now())
+        return Response(DeliveryDetailSerializer(delivery).data)
+
+
+class EventTypesView(APIView):
+    required_scopes = SCOPES
+
+    @extend_schema(responses=EventTypeSerializer(many=True))
+    def get(self, request: Request) -> Response:
+        """Every event there is, with the schema and an example of its body."""
+        return Response({"results": [EventTypeSerializer(event_type).data for event_type in catalogue.all_types()]})
+
+
+class DeliveriesView(generics.ListAPIView[Delivery]):
+    required_scopes = SCOPES
+    serializer_class = DeliverySerializer
+    filterset_class = DeliveryFilter
+
+    def get_queryset(self) -> QuerySet[Delivery]:
+        return logged_deliveries()
+
+
+class DeliveryView(generics.RetrieveAPIView[Delivery]):
+    required_scopes = SCOPES
+    serializer_class = DeliveryDetailSerializer
+    lookup_field = "public_id"
+
+    def get_queryset(self) -> QuerySet[Delivery]:
+        return logged_deliveries()
+
+
+class ResendView(APIView):
+    required_scopes = SCOPES
+
+    @extend_schema(request=None, responses={202: DeliveryDetailSerializer})
+    def post(self, request: Request, public_id: str) -> Response:
+        """Puts it back: the same id and bytes, marked as a redelivery."""
+        delivery = get_object_or_404(logged_deliveries(), public_id=public_id)
+        replay.resend(delivery, by=str(request.user), now=timezone.now())
+        delivery.refresh_from_db()
+        return Response(DeliveryDetailSerializer(delivery).data, status=202)

@@ -1,0 +1,196 @@
+"""The public shapes of subscriptions, deliveries and attempts."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.utils import timezone
+from rest_framework import serializers
+
+from webhooks import subscriptions
+from webhooks.catalogue import EventType
+from webhooks.models import Attempt, Delivery, Subscription
+from webhooks.schema import body_example, body_schema
+from webhooks.subscriptions import InvalidSubscription
+from webhooks.transport import MASK
+
+
+class HeadersField(serializers.DictField):
+    """Write-only values: a reader gets the names, each with a mask. A mask that is written back keeps the value."""
+
+    child = serializers.CharField(allow_blank=True, trim_whitespace=False, max_length=subscriptions.MAX_HEADER_VALUE)
+
+    def to_representation(self, value: dict[str, str]) -> dict[str, str]:
+        return dict.fromkeys(value, MASK)
+
+
+class SubscriptionSerializer(serializers.ModelSerializer[Subscription]):
+    """Fields it does not know, or that cannot be written, are refused: a wish must not be ignored quietly."""
+
+    id = serializers.CharField(source="public_id", read_only=True)
+    url = serializers.CharField(max_length=2000)
+    event_types = serializers.ListField(child=serializers.CharField(max_length=100), max_length=200)
+    headers = HeadersField(required=False)
+    retry_schedule = serializers.ListField(
+        child=serializers.IntegerField(),
+        required=False,
+        allow_null=True,
+        help_text="Seconds after each failure; null: the default.",
+    )
+
+    class Meta:
+        model = Subscription
+        fields = (
+            "id",
+            "name",
+            "url",
+            "event_types",
+            "headers",
+            "ordering",
+            "retry_schedule",
+            "max_in_flight",
+            "state",
+            "state_reason",
+            "state_changed_at",
+            "created_at",
+        )
+        read_only_fields = ("state", "state_reason", "state_changed_at", "created_at")
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, dict):
+            self._refuse_unknown(data)
+        return super().to_internal_value(data)
+
+    def _refuse_unknown(self, data: dict[str, Any]) -> None:
+        writable = {name for name, field in self.fields.items() if not field.read_only}
+        refusals = {
+            name: "This cannot be written." if name in self.fields else "There is no such field."
+            for name in data
+            if name not in writable
+        }
+        if refusals:
+            raise serializers.ValidationError(refusals, code="unknown_field")
+
+    def validate_url(self, url: str) -> str:
+        _in_words(subscriptions.check_url, url)
+        return url
+
+    def validate_event_types(self, event_types: list[str]) -> list[str]:
+        chosen = list(dict.fromkeys(event_types))
+        _in_words(subscriptions.check_event_types, chosen)
+        return chosen
+
+    def validate_headers(self, headers: dict[str, str]) -> dict[str, str]:
+        stored = self.instance.headers if self.instance else {}
+        kept = {name: stored[name] if value == MASK and name in stored else value for name, value in headers.items()}
+        _in_words(subscriptions.check_headers, kept)
+        return kept
+
+    def validate_retry_schedule(self, steps: list[int] | None) -> list[int] | None:
+        _in_words(subscriptions.check_retry_schedule, steps)
+        return steps
+
+    def create(self, validated_data: dict[str, Any]) -> Subscription:
+        wishes = {"headers": {}} | validated_data
+        return subscriptions.create(**wishes, by=str(self.context["request"].user), now=timezone.now())
+
+    def update(self, instance: Subscription, validated_data: dict[str, Any]) -> Subscription:
+        """Only what was written: its state may change meanwhile."""
+        for name, value in validated_data.items():
+            setattr(instance, name, value)
+        instance.save(update_fields=validated_data)
+        return instance
+
+
+def _in_words(check: Callable[[Any], None], value: Any) -> None:
+    try:
+        check(value)
+    except InvalidSubscription as error:
+        raise serializers.ValidationError(str(error), code=error.code) from error
+
+
+class NewSubscriptionSerializer(SubscriptionSerializer):
+    """With its secret, which no other answer shows."""
+
+    secret = serializers.SerializerMethodField()
+
+    class Meta(SubscriptionSerializer.Meta):
+        fields = (*SubscriptionSerializer.Meta.fields, "secret")  # type: ignore[assignment]
+
+    def get_secret(self, subscription: Subscription) -> str:
+        return subscription.live_secrets(now=timezone.now())[0]
+
+
+class AttemptSerializer(serializers.ModelSerializer[Attempt]):
+    reason = serializers.SerializerMethodField(help_text="null: it succeeded.")
+
+    class Meta:
+        model = Attempt
+        fields = (
+            "number",
+            "started_at",
+            "duration_ms",
+            "status_code",
+            "reason",
+            "detail",
+            "url",
+            "request_headers",
+            "response_headers",
+            "response_body",
+            "response_truncated",
+        )
+
+    def get_reason(self, attempt: Attempt) -> str | None:
+        return attempt.reason or None
+
+
+class DeliverySerializer(serializers.ModelSerializer[Delivery]):
+    id = serializers.CharField(source="public_id")
+    event_id = serializers.CharField(source="event.public_id")
+    subscription_id = serializers.CharField(source="subscription.public_id")
+    last_reason = serializers.SerializerMethodField(help_text="null: it has not failed, or the last attempt succeeded.")
+
+    class Meta:
+        model = Delivery
+        fields = (
+            "id",
+            "event_id",
+            "event_type",
+            "subject",
+            "label",
+            "subscription_id",
+            "state",
+            "attempt_count",
+            "last_status_code",
+            "last_reason",
+            "next_attempt_at",
+            "created_at",
+            "delivered_at",
+        )
+
+    def get_last_reason(self, delivery: Delivery) -> str | None:
+        return delivery.last_reason or None
+
+
+class DeliveryDetailSerializer(DeliverySerializer):
+    attempts = serializers.SerializerMethodField()
+
+    class Meta(DeliverySerializer.Meta):
+        fields = (*DeliverySerializer.Meta.fields, "attempts")  # type: ignore[assignment]
+
+    def get_attempts(self, delivery: Delivery) -> list[dict[str, Any]]:
+        """In order; `attempts` has no order of its own."""
+        return list(AttemptSerializer(delivery.attempts.order_by("number"), many=True).data)
+
+
+class EventTypeSerializer(serializers.Serializer[EventType]):
+    name = serializers.CharField()
+    summary = serializers.CharField()
+    subject = serializers.CharField(source="subject.kind", help_text="What its `sequence` is counted per.")
+    schema = serializers.SerializerMethodField(help_text="JSON Schema (2020-12) of the body.")
+    example = serializers.SerializerMethodField(help_text="A whole body.")
+
+    def get_schema(self, event_type: EventType) -> dict[str, Any]:
+        return body_schema(event_type)
+
+    def get_example(self, event_type: EventType) -> dict[str, Any]:
+        return body_example(event_type)

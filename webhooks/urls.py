@@ -1,0 +1,19 @@
+from django.urls import path
+
+from webhooks import api
+
+SUBSCRIPTION = "webhooks/subscriptions/<str:public_id>/"
+DELIVERY = "webhooks/deliveries/<str:public_id>/"
+
+urlpatterns = [
+    path("webhooks/subscriptions/", api.SubscriptionsView.as_view(), name="subscriptions"),
+    path(SUBSCRIPTION, api.SubscriptionView.as_view(), name="subscription"),
+    path(f"{SUBSCRIPTION}test/", api.SendTestView.as_view(), name="subscription-test"),
+    path(f"{SUBSCRIPTION}rotate-secret/", api.RotateSecretView.as_view(), name="subscription-rotate-secret"),
+    path(f"{SUBSCRIPTION}pause/", api.PauseView.as_view(), name="subscription-pause"),
+    path(f"{SUBSCRIPTION}resume/", api.ResumeView.as_view(), name="subscription-resume"),
+    path("webhooks/event-types/", api.EventTypesView.as_view(), name="event-types"),
+    path("webhooks/deliveries/", api.DeliveriesView.as_view(), name="deliveries"),
+    path(DELIVERY, api.DeliveryView.as_view(), name="delivery"),
+    path(f"{DELIVERY}resend/", api.ResendView.as_view(), name="delivery-resend"),
+]
