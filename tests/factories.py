@@ -51,7 +51,7 @@ def place_order(*lines: tuple[str, int], method: str = "card", now: datetime = N
     return checkout.place(make_cart(*lines, method=method), actor="storefront", now=now)
 
 
-def pay_for(order: Order, *, reference: str = "ch_1", now: datetime = NOW, **differing: Any) -> Payment:
+def pay_for(order: Order, *, reference: str = "", now: datetime = NOW, **differing: Any) -> Payment:
     attempt: dict[str, Any] = {
         "result": "success",
         "kind": "capture",
@@ -59,7 +59,7 @@ def pay_for(order: Order, *, reference: str = "ch_1", now: datetime = NOW, **dif
         "currency": order.currency,
         "method": order.payment_method,
         "gateway": "stripe",
-        "gateway_reference": reference,
+        "gateway_reference": reference or f"ch_{order.number}",
         "actor": "stripe",
     }
     return payments.record(order.public_id, **(attempt | differing), now=now)

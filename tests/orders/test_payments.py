@@ -46,7 +46,11 @@ class TestRecord:
         assert (order.status, order.payment_status, order.paid_minor) == ("pending", "failed", 0)
         assert told(order.public_id) == ["order.created", "payment.failed"]
         data = data_of("payment.failed")
-        assert (data["failure_code"], data["is_retryable"], data["order_on_hold"]) == ("insufficient_funds", True, False)
+        assert (data["failure_code"], data["is_retryable"], data["order_on_hold"]) == (
+            "insufficient_funds",
+            True,
+            False,
+        )
 
     def test_counts_attempts_of_the_last_day(self, now: datetime) -> None:
         order = place_order(method="cod")
@@ -89,7 +93,13 @@ class TestRecord:
 
     @pytest.mark.parametrize(
         "differing",
-        [{"currency": "USD"}, {"amount_minor": 4989}, {"amount_minor": 4991}, {"amount_minor": 0}, {"kind": "cod_collection"}],
+        [
+            {"currency": "USD"},
+            {"amount_minor": 4989},
+            {"amount_minor": 4991},
+            {"amount_minor": 0},
+            {"kind": "cod_collection"},
+        ],
     )
     def test_refuses_what_is_not_owed(self, differing: dict[str, Any], told: Told) -> None:
         order = place_order()
@@ -156,6 +166,8 @@ class TestPayment:
         with pytest.raises(TypeError, match="is a fact"):
             payment.save()
 
-    @pytest.mark.parametrize(("code", "is_retryable"), [("stolen_card", False), ("insufficient_funds", True), ("", True)])
+    @pytest.mark.parametrize(
+        ("code", "is_retryable"), [("stolen_card", False), ("insufficient_funds", True), ("", True)]
+    )
     def test_says_whether_another_try_may_help(self, code: str, is_retryable: bool) -> None:
         assert Payment(failure_code=code).is_retryable is is_retryable

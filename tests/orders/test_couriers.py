@@ -1,0 +1,159 @@
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.django import TestCase
+
+from orders import couriers, fulfilment
+from orders.models import Order, Shipment, TrackingUpdate
+from orders.models.shipment import TrackingStatus
+from orders.transitions import InvalidTransition
+from tests.factories import NOW, make_product, pack_order, ship_order
+from webhooks.models import Event
+
+Told = Callable[[str], list[str]]
+DataOf = Callable[[str], dict[str, Any]]
+
+WORDS = st.sampled_from(list(TrackingStatus))
+HOURS = st.integers(min_value=1, max_value=6)
+ESTIMATES = st.one_of(st.none(), st.integers(min_value=7, max_value=9))
+SCANS = st.lists(st.tuples(WORDS, HOURS, ESTIMATES), max_size=6, unique_by=lambda scan: scan[:2])
+
+
+def at(hour: int) -> datetime:
+    return datetime(2026, 11, 24, tzinfo=UTC) + timedelta(hours=hour)
+
+
+def scan(shipment: Shipment, status: str, hour: int, estimate: int | None = None, **fields: Any) -> TrackingUpdate:
+    return couriers.track(
+        shipment.public_id,
+        status=status,
+        occurred_at=at(hour),
+        estimated_delivery_at=at(estimate) if estimate else None,
+        source="dhl",
+        now=NOW,
+        **fields,
+    )
+
+
+@pytest.mark.django_db
+class TestTrack:
+    def test_moves_the_parcel_and_tells(self, told: Told, data_of: DataOf) -> None:
+        shipment = ship_order()
+
+        scan(shipment, "in_transit", 1)
+        scan(shipment, "out_for_delivery", 2, estimate=9, message="With the driver", location="Berlin, DE")
+
+        shipment.refresh_from_db()
+        assert (shipment.tracking_status, shipment.estimated_delivery_at) == ("out_for_delivery", at(9))
+        assert told(shipment.order.public_id)[-2:] == ["order.tracking.updated", "order.tracking.updated"]
+        data = data_of("order.tracking.updated")
+        assert (data["status"], data["previous_status"]) == ("out_for_delivery", "in_transit")
+        assert (data["message"], data["location"]) == ("With the driver", "Berlin, DE")
+        assert (data["shipment_id"], data["order_id"]) == (shipment.public_id, shipment.order.public_id)
+
+    def test_keeps_a_late_scan_in_the_timeline_and_tells_nobody(self, told: Told) -> None:
+        shipment = ship_order()
+        scan(shipment, "out_for_delivery", 2)
+
+        late = scan(shipment, "in_transit", 1)
+
+        shipment.refresh_from_db()
+        assert (shipment.tracking_status, late.is_late) == ("out_for_delivery", True)
+        assert shipment.tracking_updates.count() == 2
+        assert told(shipment.order.public_id).count("order.tracking.updated") == 1
+
+    def test_takes_the_same_scan_once(self, told: Told) -> None:
+        shipment = ship_order()
+        first = scan(shipment, "in_transit", 1)
+
+        assert scan(shipment, "in_transit", 1) == first
+
+        assert told(shipment.order.public_id).count("order.tracking.updated") == 1
+
+    @pytest.mark.parametrize("status", sorted(couriers.EXCEPTIONS))
+    def test_also_raises_what_needs_somebody_to_act(self, status: str, told: Told) -> None:
+        shipment = ship_order()
+
+        scan(shipment, status, 1)
+
+        assert told(shipment.order.public_id)[-2:] == ["order.tracking.updated", "order.tracking.exception"]
+
+    def test_of_delivered_delivers(self, told: Told, data_of: DataOf) -> None:
+        shipment = ship_order()
+
+        scan(shipment, "delivered", 5)
+
+        shipment.refresh_from_db()
+        assert (shipment.state, shipment.delivered_at, shipment.delivery_source) == ("delivered", at(5), "dhl")
+        assert Order.objects.get().status == "delivered"
+        assert told(shipment.order.public_id)[-2:] == ["order.tracking.updated", "order.delivered"]
+        assert data_of("order.delivered")["delivered_at"] == "2026-11-24T05:00:00.000000Z"
+
+    def test_never_delivers_twice(self, now: datetime) -> None:
+        shipment = ship_order()
+        fulfilment.deliver(shipment.public_id, delivered_at=now, actor="ben", now=now)
+
+        scan(shipment, "delivered", 5)
+
+        shipment.refresh_from_db()
+        assert (shipment.delivered_at, shipment.tracking_status) == (now, "delivered")
+        assert Event.objects.filter(type="order.delivered").count() == 1
+
+    def test_leaves_delivered_standing_but_for_a_return(self, now: datetime) -> None:
+        shipment = ship_order()
+        fulfilment.deliver(shipment.public_id, delivered_at=now, actor="ben", now=now)
+
+        assert scan(shipment, "in_transit", 1).is_late
+        assert not scan(shipment, "return_to_sender", 2).is_late
+
+        shipment.refresh_from_db()
+        assert (shipment.tracking_status, shipment.state) == ("return_to_sender", "delivered")
+
+    def test_refuses_a_parcel_that_has_not_left(self) -> None:
+        shipment = pack_order()
+
+        with pytest.raises(InvalidTransition, match="is packed, not shipped"):
+            scan(shipment, "in_transit", 1)
+
+        assert TrackingUpdate.objects.count() == 0
+
+
+class TestShuffle(TestCase):
+    """Hypothesis needs a transaction per example, which its own TestCase gives."""
+
+    @given(scans=SCANS, data=st.data())
+    def test_any_shuffle_of_a_history_ends_in_the_same_state(
+        self, scans: list[tuple[str, int, int | None]], data: st.DataObject
+    ) -> None:
+        shuffled = data.draw(st.permutations(scans))
+        make_product("MUG")
+        shipment, twin = ship_order(("MUG", 1)), ship_order(("MUG", 1))
+
+        for one, other in zip(scans, shuffled, strict=True):
+            scan(shipment, *one)
+            scan(twin, *other)
+
+        assert shown(shipment) == shown(twin)
+
+
+def shown(shipment: Shipment) -> tuple[str, str, datetime | None, str]:
+    shipment.refresh_from_db()
+    return shipment.state, shipment.tracking_status, shipment.estimated_delivery_at, shipment.order.status
+
+
+class TestCurrent:
+    def test_is_the_latest_and_of_one_moment_the_higher_rank(self) -> None:
+        scans = [
+            TrackingUpdate(status="picked_up", occurred_at=at(2)),
+            TrackingUpdate(status="in_transit", occurred_at=at(2)),
+            TrackingUpdate(status="label_created", occurred_at=at(1)),
+        ]
+
+        assert couriers.current(scans) is scans[1]
+
+    def test_knows_a_rank_for_every_word(self) -> None:
+        assert set(couriers.STATUSES) == set(TrackingStatus)
