@@ -12,11 +12,11 @@ from threading import Event
 
 from django.conf import settings
 
-FIRST_PAUSE = 1.0
-LONGEST_PAUSE = 30.0
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 30.0
 # A child that lived this long was well: its next death starts with the first pause again.
-WELL_AFTER = 60.0
-STOP_WITHIN = 8.0
+WELL_AFTER_S = 60.0
+STOP_WITHIN_S = 8.0
 
 
 class Child:
@@ -25,9 +25,9 @@ class Child:
     def __init__(self, name: str, module: Sequence[str], *, env: Mapping[str, str] | None = None, **popen: int) -> None:
         self.name = name
         self._command = [sys.executable, "-m", *module]
-        self._env = {**os.environ, "DJANGO_SETTINGS_MODULE": "commerce.settings", **(env or {})}
+        self._env = {"DJANGO_SETTINGS_MODULE": "commerce.settings", **os.environ, **(env or {})}
         self._popen = popen
-        self._pause = FIRST_PAUSE
+        self._pause = FIRST_PAUSE_S
         self.start()
 
     def start(self) -> None:
@@ -47,10 +47,10 @@ class Child:
             return None
         now = time.monotonic()
         if self._restart_at is None:
-            if now - self._started > WELL_AFTER:
-                self._pause = FIRST_PAUSE
+            if now - self._started > WELL_AFTER_S:
+                self._pause = FIRST_PAUSE_S
             self._restart_at = now + self._pause
-            self._pause = min(self._pause * 2, LONGEST_PAUSE)
+            self._pause = min(self._pause * 2, LONGEST_PAUSE_S)
             return f"{self.name} ended with code {self.process.returncode}; starting it again."
         if now >= self._restart_at:
             self._kill()
@@ -76,7 +76,7 @@ class Child:
 def stop(children: Sequence[Child]) -> None:
     for child in children:
         child.terminate()
-    deadline = time.monotonic() + STOP_WITHIN
+    deadline = time.monotonic() + STOP_WITHIN_S
     for child in children:
         child.finish(deadline=deadline)
 
@@ -95,6 +95,14 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def is_listening(port: int, host: str = "127.0.0.1") -> bool:
+    try:
+        socket.create_connection((host, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 def web(*, host: str, port: int) -> Child:

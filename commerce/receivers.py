@@ -34,6 +34,7 @@ class Receipt:
     id: str
     type: str
     subject: str
+    label: str
     sequence: int
     verified: bool
     is_duplicate: bool
@@ -68,6 +69,7 @@ class Receiver(ThreadingHTTPServer):
                 id=event.get("id", ""),
                 type=event.get("type", ""),
                 subject=subject,
+                label=_label(event.get("data", {})),
                 sequence=sequence,
                 verified=verified,
                 is_duplicate=event.get("id") in self._seen,
@@ -87,6 +89,11 @@ class Receiver(ThreadingHTTPServer):
         except (WebhookVerificationError, ValueError):
             return False
         return True
+
+
+def _label(data: dict[str, Any]) -> str:
+    """The word a person knows the subject by."""
+    return next((str(data[name]) for name in ("order_number", "sku", "email") if data.get(name)), "")
 
 
 def _elapsed_ms(timestamp: str, now: datetime) -> int:

@@ -15,17 +15,18 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 from django.utils import timezone
 
-from commerce import demo_store, processes, tokens
+from commerce import database, demo_store, processes, tokens
+from commerce.models import Heartbeat
 from commerce.processes import Child
 from webhooks import subscriptions
 
@@ -36,10 +37,10 @@ RECEIVERS = {
     "Shipping app": ORDER_EVENTS,
     "Notifier": ORDER_EVENTS,
 }
-STARTED_WITHIN = 20.0
-TOLD_WITHIN = 10.0
+STARTED_WITHIN_S = 20.0
+TOLD_WITHIN_S = 10.0
 # How long after the last delivery a copy that should not come is waited for.
-QUIET = 1.0
+QUIET_S = 1.0
 CART = {
     "customer": {"email": "ada@example.com", "name": "Ada Lindqvist", "phone": "+4915112345678", "locale": "de"},
     "lines": [{"sku": "MUG-BLUE", "quantity": 2}, {"sku": "TEA-SENCHA", "quantity": 1}],
@@ -69,11 +70,16 @@ class Arrival:
     receiver: str
     type: str
     subject: str
+    label: str
     sequence: int
     verified: bool
     is_duplicate: bool
     in_order: bool
     latency_ms: int
+
+
+# What a receiver prints and an Arrival keeps, in the order of its fields.
+REPORTED = [field.name for field in fields(Arrival)][1:]
 
 
 class Ledger:
@@ -89,9 +95,8 @@ class Ledger:
 
     def _read(self, child: Child) -> None:
         for line in child.process.stdout or ():
-            told = json.loads(line)
-            fields = {name: told[name] for name in Arrival.__dataclass_fields__ if name != "receiver"}
-            self._incoming.put(Arrival(receiver=child.name, **fields))
+            receipt = json.loads(line)
+            self._incoming.put(Arrival(child.name, *(receipt[name] for name in REPORTED)))
 
     def expect(self, event_types: Sequence[str]) -> None:
         for event_type in event_types:
@@ -102,16 +107,21 @@ class Ledger:
     def wait(self, *, timeout_s: float) -> Iterator[Arrival]:
         """Each arrival as it comes, until everything owed is there or the time is over."""
         deadline = time.monotonic() + timeout_s
-        while self.missing() and (left := deadline - time.monotonic()) > 0:
-            yield from self.drain(timeout_s=left)
+        while self.missing() and (arrival := self._next(timeout_s=deadline - time.monotonic())):
+            yield arrival
 
-    def drain(self, *, timeout_s: float) -> Iterator[Arrival]:
+    def linger(self, *, quiet_s: float) -> Iterator[Arrival]:
+        """What comes although nothing is owed any more, until nothing has come for `quiet_s`."""
+        while arrival := self._next(timeout_s=quiet_s):
+            yield arrival
+
+    def _next(self, *, timeout_s: float) -> Arrival | None:
         try:
-            arrival = self._incoming.get(timeout=timeout_s)
+            arrival = self._incoming.get(timeout=max(timeout_s, 0))
         except queue.Empty:
-            return
+            return None
         self.arrivals.append(arrival)
-        yield arrival
+        return arrival
 
     def _arrived(self) -> Counter[tuple[str, str]]:
         return Counter((arrival.receiver, arrival.type) for arrival in self.arrivals)
@@ -129,7 +139,19 @@ class Ledger:
             found += [f"{what} has a signature that does not verify."] if not arrival.verified else []
             found += [f"{what} arrived twice."] if arrival.is_duplicate else []
             found += [f"{what} arrived out of sequence."] if not arrival.in_order else []
-        return found
+        return found + self._gaps()
+
+    def _gaps(self) -> list[str]:
+        """Each receiver is told everything about the order, so its numbers must be 1, 2, 3, …"""
+        numbers: dict[str, set[int]] = {}
+        for arrival in self.arrivals:
+            if arrival.subject.startswith("ord_"):
+                numbers.setdefault(arrival.receiver, set()).add(arrival.sequence)
+        return [
+            f"{receiver} has a gap in the order's sequence: {sorted(known)}."
+            for receiver, known in numbers.items()
+            if known != set(range(1, len(known) + 1))
+        ]
 
 
 class Api:
@@ -155,17 +177,6 @@ class Api:
         except urllib.error.HTTPError as error:
             raise CommandError(f"POST /api/v1/{path} was answered {error.code}: {error.read().decode()}") from None
 
-    def wait_until_ready(self) -> None:
-        deadline = time.monotonic() + STARTED_WITHIN
-        while time.monotonic() < deadline:
-            try:
-                urllib.request.urlopen(f"{self.base}/readyz", timeout=5).close()  # noqa: S310
-            except OSError:
-                time.sleep(0.1)
-            else:
-                return
-        raise CommandError(f"The program was not ready within {STARTED_WITHIN:.0f} s.")
-
 
 class Command(BaseCommand):
     help = "Walk one order from placed to delivered, with four receivers that are told of every step."
@@ -178,7 +189,7 @@ class Command(BaseCommand):
         self.ledger = Ledger()
         with own_database():
             demo_store.allow_loopback()
-            call_command("migrate", interactive=False, verbosity=0)
+            database.migrate()
             demo_store.load()
             try:
                 self._walk(self._start(children))
@@ -195,23 +206,22 @@ class Command(BaseCommand):
             self.ledger.follow(child)
         port = processes.free_port()
         children += [processes.web(host="127.0.0.1", port=port), processes.cluster()]
-        api = Api(f"http://127.0.0.1:{port}")
-        api.wait_until_ready()
-        return api
+        wait_until_ready(port, since=timezone.now())
+        return Api(f"http://127.0.0.1:{port}")
 
     def _walk(self, api: Api) -> None:
         self._say(self.style.MIGRATE_HEADING("One order, five steps, four systems that are told."))
         self._say(
             "OMS, ERP, shipping app and notifier are programs of their own; each verifies with `standardwebhooks`."
         )
-        self._say(f"\n   {'EVENT':24}{'RECEIVER':16}{'VERIFIED':10}{'LATENCY':>10}{'SEQUENCE':>10}")
+        self._say(f"\n   {'EVENT':24}{'ABOUT':12}{'RECEIVER':14}{'VERIFIED':8}{'LATENCY':>10}{'SEQUENCE':>10}")
 
         order = api.post("orders/", CART)
         self._step(1, f"Placed: order {order['order_number']}", ["order.created", *["inventory.updated"] * 2])
-        money = {name: order[name] for name in ("currency",)} | {"amount": order["total_amount"]}
-        api.post(f"orders/{order['order_id']}/payments/", {**PAYMENT, **money})
+        price = {"amount": order["total_amount"], "currency": order["currency"]}
+        api.post(f"orders/{order['order_id']}/payments/", PAYMENT | price)
         self._step(
-            1, f"Paid: {order['total_amount']} {order['currency']} by card", ["payment.success", "order.confirmed"]
+            None, f"Paid: {order['total_amount']} {order['currency']} by card", ["payment.success", "order.confirmed"]
         )
 
         shipments = api.post(f"fulfilment/orders/{order['order_id']}/pack/", {})["shipments"]
@@ -220,25 +230,25 @@ class Command(BaseCommand):
         api.post(f"{parcel}/ship/", {"carrier": "DHL", "tracking_number": "00340434161094042557"})
         self._step(3, "Shipped by DHL", ["order.shipped", *["inventory.updated"] * 2])
 
-        for status, place in (("in_transit", "Leipzig hub"), ("out_for_delivery", "Berlin")):
+        for number, status, place in ((4, "in_transit", "Leipzig"), (None, "out_for_delivery", "Berlin")):
             api.post(f"{parcel}/tracking/", {"status": status, "occurred_at": now(), "location": place})
-            self._step(4, f"{status.replace('_', ' ').capitalize()}: {place}", ["order.tracking.updated"])
+            self._step(number, f"{status.replace('_', ' ').capitalize()}, {place}", ["order.tracking.updated"])
         api.post(f"{parcel}/tracking/", {"status": "delivered", "occurred_at": now()})
         self._step(5, "Delivered", ["order.tracking.updated", "order.delivered"])
-        for arrival in self.ledger.drain(timeout_s=QUIET):
+        for arrival in self.ledger.linger(quiet_s=QUIET_S):
             self._show(arrival)
 
-    def _step(self, number: int, title: str, event_types: Sequence[str]) -> None:
-        self._say(f"\n{number}  {self.style.MIGRATE_HEADING(title)}")
+    def _step(self, number: int | None, title: str, event_types: Sequence[str]) -> None:
+        """Announce what was done, and show who is told of it. Without a number: still the same step."""
+        self._say(f"\n{number or ' '}  {self.style.MIGRATE_HEADING(title)}")
         self.ledger.expect(event_types)
-        for arrival in self.ledger.wait(timeout_s=TOLD_WITHIN):
+        for arrival in self.ledger.wait(timeout_s=TOLD_WITHIN_S):
             self._show(arrival)
 
     def _show(self, arrival: Arrival) -> None:
-        verified = self.style.SUCCESS(f"{'yes':10}") if arrival.verified else self.style.ERROR(f"{'NO':10}")
-        self._say(
-            f"   {arrival.type:24}{arrival.receiver:16}{verified}{arrival.latency_ms:>7} ms{arrival.sequence:>10}"
-        )
+        verified = self.style.SUCCESS(f"{'yes':8}") if arrival.verified else self.style.ERROR(f"{'NO':8}")
+        what = f"{arrival.type:24}{arrival.label:12}{arrival.receiver:14}"
+        self._say(f"   {what}{verified}{arrival.latency_ms:>7} ms{arrival.sequence:>10}")
 
     def _conclude(self, seconds: float) -> None:
         if faults := self.ledger.faults():
@@ -255,6 +265,16 @@ class Command(BaseCommand):
     def _say(self, text: str) -> None:
         self.stdout.write(text)
         self.stdout.flush()
+
+
+def wait_until_ready(port: int, *, since: datetime) -> None:
+    """Until the web server listens and the queue cluster has given a sign of life."""
+    deadline = time.monotonic() + STARTED_WITHIN_S
+    while time.monotonic() < deadline:
+        if processes.is_listening(port) and Heartbeat.objects.filter(at__gte=since).exists():
+            return
+        time.sleep(0.05)
+    raise CommandError(f"The web server and the queue cluster were not ready within {STARTED_WITHIN_S:.0f} s.")
 
 
 def now() -> str:

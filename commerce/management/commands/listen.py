@@ -38,8 +38,9 @@ class Command(BaseCommand):
 
     def _print(self, receipt: Receipt, *, full: bool) -> None:
         verdict = self.style.SUCCESS("verified") if receipt.verified else self.style.ERROR("NOT VERIFIED")
-        about = receipt.body.get("data", {}).get("order_number") or receipt.subject
-        self.stdout.write(f"{receipt.received_at[11:23]}  {verdict}  {receipt.type:26} {about}  #{receipt.sequence}")
+        self.stdout.write(
+            f"{receipt.received_at[11:23]}  {verdict}  {receipt.type:26} {receipt.label}  #{receipt.sequence}"
+        )
         if full:
             self.stdout.write(json.dumps(receipt.body, indent=2, ensure_ascii=False))
         self.stdout.flush()

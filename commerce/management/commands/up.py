@@ -1,22 +1,17 @@
 """`manage.py up`: the whole program in the foreground."""
 
 import socket
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from threading import Event
 from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError, connection
 
-from commerce import demo_store, processes
+from commerce import database, demo_store, processes
 from commerce.processes import Child
 from inventory.models import Product
-
-# Any number that no other program on the same database uses for its own lock.
-MIGRATION_LOCK = 7_310_042
 
 
 class Command(BaseCommand):
@@ -35,7 +30,7 @@ class Command(BaseCommand):
         inbox_port = port + 1
         for wanted in ([] if worker_only else [port]) + ([inbox_port] if demo else []):
             require_free(host, wanted)
-        migrate()
+        database.migrate()
         secret = self._prepare_demo(inbox_port) if demo else ""
         if not worker_only and not settings.DEBUG:
             call_command("collectstatic", interactive=False, verbosity=0)
@@ -100,30 +95,5 @@ def require_free(host: str, port: int) -> None:
 def wait_for_port(host: str, port: int, stop: Event) -> None:
     """Return when something listens there, or when it is time to stop."""
     address = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104
-    while not stop.wait(0.1):
-        try:
-            socket.create_connection((address, port), timeout=1).close()
-        except OSError:
-            continue
-        return
-
-
-def migrate() -> None:
-    try:
-        with alone():
-            call_command("migrate", interactive=False, verbosity=0)
-    except DatabaseError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise CommandError(f"The database of DATABASE_URL cannot be used: {reason}") from None
-
-
-@contextmanager
-def alone() -> Iterator[None]:
-    """Several machines may start at once on one PostgreSQL: they migrate one after the other."""
-    if connection.vendor != "postgresql":
-        yield
-        return
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
-        yield
-        cursor.execute("SELECT pg_advisory_unlock(%s)", [MIGRATION_LOCK])
+    while not (stop.wait(0.1) or processes.is_listening(port, address)):
+        pass

@@ -1,0 +1,32 @@
+"""The database, brought up to date before anything uses it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.core.management import CommandError, call_command
+from django.db import DatabaseError, connection
+
+# Any number that no other program on the same database uses for its own lock.
+MIGRATION_LOCK = 7_310_042
+
+
+def migrate() -> None:
+    """Raises CommandError, in one sentence, where the database cannot be used."""
+    try:
+        with _alone():
+            call_command("migrate", interactive=False, verbosity=0)
+    except DatabaseError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise CommandError(f"The database of DATABASE_URL cannot be used: {reason}") from None
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Several machines may start at once on one PostgreSQL: they migrate one after the other."""
+    if connection.vendor != "postgresql":
+        yield
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
+        yield
+        cursor.execute("SELECT pg_advisory_unlock(%s)", [MIGRATION_LOCK])
