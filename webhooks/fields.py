@@ -59,6 +59,10 @@ def decrypt(token: str) -> str:
 class EncryptedJSONField(models.TextField):  # type: ignore[type-arg]
     """Any JSON value, kept as one Fernet token. Cannot be searched."""
 
+    def to_python(self, value: Any) -> Any:
+        """As it is: a model form cleans with this, and a text field would make a text of it."""
+        return value
+
     def get_prep_value(self, value: Any) -> str:
         return encrypt(json.dumps(value))
 
