@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import Count, Q
 
+from inventory.money import display
 from orders import checkout
 from orders.models import Order, Payment
 from orders.transitions import lock, store
@@ -44,9 +45,8 @@ def record(
     What a gateway tells twice has one effect: the first Payment is returned. Money for a cancelled order is kept too,
     and shows in `Order.refund_expected_minor`.
     """
-    order = lock(order_id)
     payment = Payment(
-        order=order,
+        order=lock(order_id),
         kind=Kind(kind),
         result=Result(result),
         amount_minor=amount_minor,
@@ -59,19 +59,7 @@ def record(
         actor=actor,
         at=now,
     )
-    if told := _find_told(payment):
-        return told
-    _add(payment)
-    if (
-        payment.result == Result.SUCCESS
-        and order.state == Order.State.PENDING
-        and order.is_covered
-        and not order.on_hold
-    ):
-        checkout.accept(order, actor=actor, now=now)
-    else:
-        store(order, now=now)
-    return payment
+    return _find_told(payment) or _keep(payment)
 
 
 def collect(order: Order, *, amount_minor: int, reference: str, actor: str, now: datetime) -> Payment:
@@ -104,6 +92,17 @@ def _find_told(payment: Payment) -> Payment | None:
     return told
 
 
+def _keep(payment: Payment) -> Payment:
+    _add(payment)
+    order = payment.order
+    is_paid = payment.result == Result.SUCCESS and order.is_covered
+    if is_paid and order.state == Order.State.PENDING and not order.on_hold:
+        checkout.accept(order, actor=payment.actor, now=payment.at)
+    else:
+        store(order, now=payment.at)
+    return payment
+
+
 def _add(payment: Payment) -> None:
     """Check an attempt against its order, count it in, and keep it."""
     order = payment.order
@@ -134,15 +133,18 @@ def _require_match(payment: Payment) -> None:
     order = payment.order
     if payment.currency != order.currency:
         raise PaymentMismatch(f"Order {order} is in {order.currency}, not {payment.currency}.")
+    if payment.kind == Kind.COD_COLLECTION and not order.is_cash_on_delivery:
+        raise PaymentMismatch(f"Order {order} is paid by {order.payment_method}, not in cash on delivery.")
     if payment.amount_minor < 1 or not _is_owed(payment):
-        raise PaymentMismatch(f"The amount is not what order {order} is to be paid with.")
+        owed, given = (display(minor, order.currency) for minor in (order.outstanding_minor, payment.amount_minor))
+        raise PaymentMismatch(f"Order {order} owes {owed}, which a payment of {given} does not match.")
 
 
 def _is_owed(payment: Payment) -> bool:
     """All of the order at once; what has been authorised may be captured in parts, and cash collected per parcel."""
     order = payment.order
     if payment.kind == Kind.COD_COLLECTION:
-        return order.is_cash_on_delivery and payment.amount_minor <= order.outstanding_minor
+        return payment.amount_minor <= order.outstanding_minor
     if payment.kind == Kind.CAPTURE and payment.amount_minor <= order.authorised_minor - order.paid_minor:
         return True
     # The checkout may have begun before lines, or all of the order, were cancelled.

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
@@ -125,6 +125,7 @@ class TestTrack:
 class TestShuffle(TestCase):
     """Hypothesis needs a transaction per example, which its own TestCase gives."""
 
+    @settings(deadline=None, max_examples=50)
     @given(scans=SCANS, data=st.data())
     def test_any_shuffle_of_a_history_ends_in_the_same_state(
         self, scans: list[tuple[str, int, int | None]], data: st.DataObject

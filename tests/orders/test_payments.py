@@ -92,19 +92,19 @@ class TestRecord:
         assert (order.payment_status, order.paid_minor) == ("paid", 4990)
 
     @pytest.mark.parametrize(
-        "differing",
+        ("differing", "fault"),
         [
-            {"currency": "USD"},
-            {"amount_minor": 4989},
-            {"amount_minor": 4991},
-            {"amount_minor": 0},
-            {"kind": "cod_collection"},
+            ({"currency": "USD"}, "is in EUR, not USD"),
+            ({"amount_minor": 4989}, "owes €49.90, which a payment of €49.89 does not match"),
+            ({"amount_minor": 4991}, "owes €49.90, which a payment of €49.91"),
+            ({"amount_minor": 0}, "owes €49.90, which a payment of €0.00"),
+            ({"kind": "cod_collection"}, "is paid by card, not in cash"),
         ],
     )
-    def test_refuses_what_is_not_owed(self, differing: dict[str, Any], told: Told) -> None:
+    def test_refuses_what_is_not_owed(self, differing: dict[str, Any], fault: str, told: Told) -> None:
         order = place_order()
 
-        with pytest.raises(PaymentMismatch):
+        with pytest.raises(PaymentMismatch, match=fault):
             pay_for(order, **differing)
 
         order.refresh_from_db()
