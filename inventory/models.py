@@ -4,7 +4,7 @@ from datetime import time
 from typing import ClassVar, Self
 
 from django.core.exceptions import ValidationError
-from django.core.validators import RegexValidator
+from django.core.validators import MaxValueValidator, RegexValidator
 from django.db import models
 from django.db.models import F, OuterRef, Q, Subquery, Sum
 from django.db.models.functions import Coalesce, Greatest
@@ -41,7 +41,9 @@ class Product(WatchedModel):
     name = models.CharField(max_length=200)
     price_minor = models.PositiveBigIntegerField("price")
     currency = models.CharField(max_length=3, validators=[validate_currency])
-    weight_grams = models.PositiveIntegerField("weight in grams", null=True, blank=True)
+    weight_grams = models.PositiveIntegerField(
+        "weight in grams", null=True, blank=True, validators=[MaxValueValidator(10**9)]
+    )
     is_active = models.BooleanField("active", default=True, help_text="Only active products are shown and sold.")
 
     objects = ProductQuerySet.as_manager()
@@ -58,8 +60,12 @@ class Warehouse(models.Model):
     code = models.CharField(max_length=32, unique=True, validators=[is_code])
     name = models.CharField(max_length=100)
     country = models.CharField(max_length=2, validators=[is_country])
-    priority = models.PositiveSmallIntegerField(default=100, help_text="The lowest number is asked first.")
-    handling_days = models.PositiveSmallIntegerField(default=1, help_text="Working days from order to dispatch.")
+    priority = models.PositiveSmallIntegerField(
+        default=100, validators=[MaxValueValidator(9999)], help_text="The lowest number is asked first."
+    )
+    handling_days = models.PositiveSmallIntegerField(
+        default=1, validators=[MaxValueValidator(365)], help_text="Working days from order to dispatch."
+    )
     cutoff = models.TimeField("cut-off", default=time(14), help_text="UTC. Later orders count as the next day's.")
     ships_to = models.JSONField(
         default=list, blank=True, validators=[validate_countries], help_text="Countries. Empty: everywhere."

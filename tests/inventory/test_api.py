@@ -1,0 +1,467 @@
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.http import HttpResponse
+from django.test import Client
+
+from commerce import tokens
+from inventory import stock
+from inventory.models import Product, Sale, StockLevel, StockMovement, Warehouse
+from inventory.stock import Demand
+from tests.factories import NOW, make_product
+from webhooks.models import Event
+
+pytestmark = pytest.mark.django_db
+
+Body = dict[str, Any]
+Balance = Callable[[StockLevel], tuple[int, int, int]]
+
+
+class Caller:
+    """A program with a token."""
+
+    def __init__(self, *scopes: str, warehouse: str = "") -> None:
+        secret = tokens.issue("ERP", scopes=scopes, warehouse=warehouse)
+        self.client = Client(headers={"Authorization": f"Bearer {secret}"})
+
+    def get(self, path: str, **query: object) -> Any:
+        return self.client.get(f"/api/v1/{path}", query)
+
+    def post(self, path: str, body: object) -> Any:
+        return self.client.post(f"/api/v1/{path}", body, content_type="application/json")
+
+    def patch(self, path: str, body: object) -> Any:
+        return self.client.patch(f"/api/v1/{path}", body, content_type="application/json")
+
+
+@pytest.fixture
+def catalogue(db: None) -> Caller:
+    return Caller("catalogue")
+
+
+@pytest.fixture
+def erp(db: None) -> Caller:
+    return Caller("inventory")
+
+
+def fields_at_fault(answer: HttpResponse) -> list[str | None]:
+    problem: Any = answer.json()  # type: ignore[attr-defined]
+    assert (answer.status_code, problem["code"]) == (400, "validation_error"), problem
+    return list(dict.fromkeys(error["field"] for error in problem["errors"]))
+
+
+class TestReadingProducts:
+    def test_anybody_sees_what_is_for_sale(self, client: Client, level: StockLevel, elsewhere: StockLevel) -> None:
+        answer = client.get("/api/v1/products/MUG/")
+
+        product = level.product
+        assert answer.status_code == 200
+        assert answer.json() == {
+            "product_id": product.public_id,
+            "sku": "MUG",
+            "name": "Mug",
+            "price_amount": "24.95",
+            "currency": "EUR",
+            "is_active": True,
+            "weight_grams": None,
+            "version": 1,
+            "available": 13,
+            "is_in_stock": True,
+            "updated_at": product.updated_at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        }
+
+    def test_says_when_there_is_none_left(self, client: Client, level: StockLevel) -> None:
+        stock.reserve([Demand(level.pk, 10)], reference="o", actor="ann", now=NOW)
+
+        answer = client.get("/api/v1/products/MUG/").json()
+
+        assert (answer["available"], answer["is_in_stock"]) == (0, False)
+
+    def test_lists_the_newest_first(self, client: Client, level: StockLevel, lamps: StockLevel) -> None:
+        page = client.get("/api/v1/products/").json()
+
+        assert [product["sku"] for product in page["results"]] == ["LAMP", "MUG"]
+        assert (page["next"], page["previous"]) == (None, None)
+
+    def test_hides_what_is_not_for_sale(self, client: Client, level: StockLevel) -> None:
+        Product.objects.update(is_active=False)
+
+        assert client.get("/api/v1/products/MUG/").status_code == 404
+        assert client.get("/api/v1/products/").json()["results"] == []
+
+    @pytest.mark.parametrize("sku", ["NONE", "mug", "%20", "%F0%9F%98%80", "x" * 500])
+    def test_answers_not_found_for_any_other_sku(self, client: Client, level: StockLevel, sku: str) -> None:
+        answer = client.get(f"/api/v1/products/{sku}/")
+
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+    def test_finds_what_changed_since(self, client: Client, level: StockLevel, lamps: StockLevel) -> None:
+        since = level.product.updated_at + timedelta(hours=1)
+        Product.objects.filter(sku="LAMP").update(updated_at=since)
+
+        page = client.get("/api/v1/products/", {"updated_since": since.isoformat()}).json()
+
+        assert [product["sku"] for product in page["results"]] == ["LAMP"]
+
+    @pytest.mark.parametrize("since", ["yesterday", "2026-13-01", "5", "0000-00-00T00:00:00Z"])
+    def test_refuses_a_moment_that_is_none(self, client: Client, level: StockLevel, since: str) -> None:
+        assert fields_at_fault(client.get("/api/v1/products/", {"updated_since": since})) == ["updated_since"]
+
+    def test_takes_one_query_however_many_there_are(
+        self, client: Client, level: StockLevel, lamps: StockLevel, django_assert_num_queries: Any
+    ) -> None:
+        with django_assert_num_queries(1):
+            client.get("/api/v1/products/")
+
+
+PRODUCT: Body = {"sku": "CUP", "name": "Cup", "price_amount": "12.50", "currency": "EUR", "weight_grams": 300}
+
+
+class TestAddingProducts:
+    def test_adds_one_and_answers_with_its_public_shape(self, catalogue: Caller) -> None:
+        answer = catalogue.post("products/", PRODUCT)
+
+        assert answer.status_code == 201
+        product = Product.objects.get()
+        assert (product.sku, product.price_minor, product.weight_grams, product.is_active) == ("CUP", 1250, 300, True)
+        assert answer.json() | PRODUCT == answer.json()
+        assert (answer.json()["product_id"], answer.json()["available"]) == (product.public_id, 0)
+        assert list(Event.objects.values_list("type", flat=True)) == ["product.created"]
+
+    @pytest.mark.parametrize(
+        ("wrong", "at_fault"),
+        [
+            ({"sku": None}, ["sku"]),
+            ({"sku": ""}, ["sku"]),
+            ({"sku": "a b"}, ["sku"]),
+            ({"sku": "x" * 65}, ["sku"]),
+            ({"sku": ["CUP"]}, ["sku"]),
+            ({"name": ""}, ["name"]),
+            ({"name": "x" * 201}, ["name"]),
+            ({"price_amount": 12.5}, ["price_amount"]),
+            ({"price_amount": "12.505"}, ["price_amount"]),
+            ({"price_amount": "-1"}, ["price_amount"]),
+            ({"price_amount": "9" * 400}, ["price_amount"]),
+            ({"currency": "eur"}, ["currency"]),
+            ({"currency": "XXX"}, ["currency"]),
+            ({"currency": "JPY"}, ["price_amount"]),
+            ({"currency": {}}, ["currency"]),
+            ({"weight_grams": -1}, ["weight_grams"]),
+            ({"weight_grams": 1.5}, ["weight_grams"]),
+            ({"weight_grams": 2**31}, ["weight_grams"]),
+            ({"weight_grams": 10**30}, ["weight_grams"]),
+            ({"is_active": "perhaps"}, ["is_active"]),
+        ],
+    )
+    def test_refuses_what_is_no_product(self, catalogue: Caller, wrong: Body, at_fault: list[str]) -> None:
+        assert fields_at_fault(catalogue.post("products/", PRODUCT | wrong)) == at_fault
+        assert not Product.objects.exists()
+
+    @pytest.mark.parametrize("missing", ["sku", "name", "price_amount", "currency"])
+    def test_refuses_one_without_what_it_needs(self, catalogue: Caller, missing: str) -> None:
+        body = {name: value for name, value in PRODUCT.items() if name != missing}
+
+        assert fields_at_fault(catalogue.post("products/", body)) == [missing]
+
+    @pytest.mark.parametrize("body", [[], [PRODUCT], "CUP", 5, None])
+    def test_refuses_a_body_that_is_no_object(self, catalogue: Caller, body: object) -> None:
+        assert catalogue.post("products/", body).status_code == 400
+
+    def test_refuses_a_sku_that_is_taken(self, catalogue: Caller) -> None:
+        catalogue.post("products/", PRODUCT)
+
+        assert fields_at_fault(catalogue.post("products/", PRODUCT)) == ["sku"]
+
+    def test_refuses_a_caller_without_the_scope(self, client: Client, erp: Caller) -> None:
+        assert erp.post("products/", PRODUCT).status_code == 403
+        assert client.post("/api/v1/products/", PRODUCT, content_type="application/json").status_code == 401
+        assert not Product.objects.exists()
+
+
+class TestChangingProducts:
+    def test_changes_what_is_given_and_tells_it(
+        self, catalogue: Caller, level: StockLevel, latest: Callable[[str], Body]
+    ) -> None:
+        answer = catalogue.patch("products/MUG/", {"price_amount": "19.00", "is_active": False})
+
+        assert answer.status_code == 200
+        assert (answer.json()["price_amount"], answer.json()["is_active"], answer.json()["version"]) == (
+            "19.00",
+            False,
+            2,
+        )
+        assert answer.json()["available"] == 10
+        assert latest("product.updated")["data"]["changed_fields"] == ["price_amount", "is_active"]
+
+    def test_reads_a_price_in_the_currency_the_product_has(self, catalogue: Caller) -> None:
+        make_product("SAKE", price_minor=4000, currency="JPY")
+
+        assert fields_at_fault(catalogue.patch("products/SAKE/", {"price_amount": "40.50"})) == ["price_amount"]
+
+        catalogue.patch("products/SAKE/", {"price_amount": "4100"})
+        assert Product.objects.get().price_minor == 4100
+
+    def test_refuses_a_new_currency_without_a_new_price(self, catalogue: Caller, level: StockLevel) -> None:
+        assert fields_at_fault(catalogue.patch("products/MUG/", {"currency": "JPY"})) == ["price_amount"]
+        assert Product.objects.get().currency == "EUR"
+
+    def test_tells_nothing_of_a_change_that_changes_nothing(self, catalogue: Caller, level: StockLevel) -> None:
+        answer = catalogue.patch("products/MUG/", {"name": "Mug"})
+
+        assert (answer.status_code, answer.json()["version"]) == (200, 1)
+        assert not Event.objects.filter(type="product.updated").exists()
+
+    def test_answers_not_found_for_another_sku(self, catalogue: Caller) -> None:
+        assert catalogue.patch("products/NONE/", {"name": "Mug"}).status_code == 404
+
+    def test_knows_no_other_way_to_change_one(self, catalogue: Caller, level: StockLevel) -> None:
+        assert catalogue.client.put("/api/v1/products/MUG/", PRODUCT).status_code == 405
+        assert catalogue.client.delete("/api/v1/products/MUG/").status_code == 405
+
+
+WAREHOUSE: Body = {"code": "MUC", "name": "Munich", "country": "DE"}
+
+
+class TestWarehouses:
+    def test_adds_one(self, erp: Caller) -> None:
+        answer = erp.post("inventory/warehouses/", WAREHOUSE | {"priority": 3, "ships_to": ["DE", "AT"]})
+
+        assert answer.status_code == 201
+        assert answer.json() == WAREHOUSE | {
+            "priority": 3,
+            "handling_days": 1,
+            "cutoff": "14:00:00",
+            "ships_to": ["DE", "AT"],
+            "is_active": True,
+        }
+        assert Warehouse.objects.get().ships_to == ["DE", "AT"]
+
+    @pytest.mark.parametrize(
+        ("wrong", "at_fault"),
+        [
+            ({"code": "a b"}, ["code"]),
+            ({"code": ""}, ["code"]),
+            ({"country": "Germany"}, ["country"]),
+            ({"country": "de"}, ["country"]),
+            ({"priority": -1}, ["priority"]),
+            ({"priority": 10**9}, ["priority"]),
+            ({"handling_days": 366}, ["handling_days"]),
+            ({"cutoff": "25:00"}, ["cutoff"]),
+            ({"ships_to": "DE"}, ["ships_to"]),
+            ({"ships_to": ["DE", "xx"]}, ["ships_to.1"]),
+        ],
+    )
+    def test_refuses_what_is_none(self, erp: Caller, wrong: Body, at_fault: list[str]) -> None:
+        assert fields_at_fault(erp.post("inventory/warehouses/", WAREHOUSE | wrong)) == at_fault
+        assert not Warehouse.objects.exists()
+
+    def test_refuses_a_code_that_is_taken(self, erp: Caller) -> None:
+        erp.post("inventory/warehouses/", WAREHOUSE)
+
+        assert fields_at_fault(erp.post("inventory/warehouses/", WAREHOUSE)) == ["code"]
+
+    def test_a_token_of_one_warehouse_sees_it_alone_and_adds_none(self, level: StockLevel, lamps: StockLevel) -> None:
+        hamburg = Caller("inventory", warehouse="HAM")
+
+        assert [row["code"] for row in hamburg.get("inventory/warehouses/").json()["results"]] == ["HAM"]
+        assert hamburg.post("inventory/warehouses/", WAREHOUSE).status_code == 403
+
+
+class TestStock:
+    def test_shows_every_level(self, erp: Caller, level: StockLevel) -> None:
+        stock.reserve([Demand(level.pk, 4)], reference="o", actor="ann", now=NOW)
+
+        [row] = erp.get("inventory/").json()["results"]
+
+        assert row == {
+            "product_id": level.product.public_id,
+            "sku": "MUG",
+            "warehouse_code": "BER",
+            "on_hand": 10,
+            "reserved": 4,
+            "safety_stock": 0,
+            "available": 6,
+            "version": 2,
+            "updated_at": "2026-11-23T10:00:00.000000Z",
+        }
+
+    @pytest.mark.parametrize(
+        ("query", "found"),
+        [
+            ({}, [("LAMP", "HAM"), ("MUG", "BER"), ("MUG", "HAM")]),
+            ({"sku": "MUG"}, [("MUG", "BER"), ("MUG", "HAM")]),
+            ({"warehouse": "HAM"}, [("LAMP", "HAM"), ("MUG", "HAM")]),
+            ({"sku": "MUG", "warehouse": "HAM"}, [("MUG", "HAM")]),
+            ({"sku": "NONE"}, []),
+            ({"updated_since": "2026-11-23T10:30:00Z"}, [("LAMP", "HAM")]),
+            ({"updated_since": "2026-11-23T11:30:00+01:00"}, [("LAMP", "HAM")]),
+        ],
+    )
+    def test_filters(
+        self,
+        erp: Caller,
+        elsewhere: StockLevel,
+        lamps: StockLevel,
+        query: dict[str, str],
+        found: list[tuple[str, str]],
+    ) -> None:
+        stock.keep_back(lamps, safety_stock=1, actor="ann", now=NOW + timedelta(hours=1))
+
+        rows = erp.get("inventory/", **query).json()["results"]
+
+        assert sorted((row["sku"], row["warehouse_code"]) for row in rows) == found
+
+    def test_refuses_a_moment_that_is_none(self, erp: Caller) -> None:
+        assert fields_at_fault(erp.get("inventory/", updated_since="x")) == ["updated_since"]
+
+    def test_a_token_of_one_warehouse_sees_its_levels_alone(self, level: StockLevel, lamps: StockLevel) -> None:
+        rows = Caller("inventory", warehouse="HAM").get("inventory/").json()["results"]
+
+        assert [row["sku"] for row in rows] == ["LAMP"]
+
+    def test_refuses_a_caller_without_the_scope(self, client: Client, catalogue: Caller) -> None:
+        for path in ("inventory/", "inventory/warehouses/"):
+            assert client.get(f"/api/v1/{path}").status_code == 401
+            assert catalogue.get(path).status_code == 403
+        for path in ("inventory/adjustments/", "inventory/sales/"):
+            assert catalogue.post(path, {}).status_code == 403
+
+
+DELTA: Body = {"sku": "MUG", "warehouse": "BER", "delta": -3, "reason": "damaged"}
+COUNT: Body = {"sku": "MUG", "warehouse": "BER", "on_hand": 8, "expected_on_hand": 10, "reason": "recounted"}
+
+
+class TestAdjustments:
+    def test_adds_or_takes_off_units(self, erp: Caller, level: StockLevel, balance: Balance) -> None:
+        answer = erp.post("inventory/adjustments/", DELTA)
+
+        assert answer.status_code == 201
+        assert (answer.json()["on_hand"], answer.json()["available"], answer.json()["version"]) == (7, 7, 2)
+        assert balance(level) == (7, 0, 2)
+        assert StockMovement.objects.latest("pk").actor == "ERP"
+
+    def test_begins_a_level_where_there_is_none(self, erp: Caller, level: StockLevel, lamps: StockLevel) -> None:
+        answer = erp.post("inventory/adjustments/", DELTA | {"warehouse": "HAM", "delta": 5, "reason": "received"})
+
+        assert (answer.status_code, answer.json()["on_hand"]) == (201, 5)
+
+    def test_sets_what_was_counted(self, erp: Caller, level: StockLevel, balance: Balance) -> None:
+        assert erp.post("inventory/adjustments/", COUNT).status_code == 201
+        assert balance(level) == (8, 0, 2)
+
+    def test_refuses_a_stale_count(self, erp: Caller, level: StockLevel, balance: Balance) -> None:
+        answer = erp.post("inventory/adjustments/", COUNT | {"expected_on_hand": 9})
+
+        assert (answer.status_code, answer.json()["code"]) == (409, "stale_count")
+        assert "holds 10 units now, not 9" in answer.json()["detail"]
+        assert balance(level) == (10, 0, 1)
+
+    def test_refuses_to_go_below_zero(self, erp: Caller, level: StockLevel, balance: Balance) -> None:
+        answer = erp.post("inventory/adjustments/", DELTA | {"delta": -11})
+
+        assert (answer.status_code, answer.json()["code"]) == (409, "insufficient_stock")
+        assert answer.json()["errors"] == [{"sku": "MUG", "requested": 11, "available": 10}]
+        assert balance(level) == (10, 0, 1)
+
+    @pytest.mark.parametrize(
+        ("body", "at_fault"),
+        [
+            (DELTA | {"delta": 0}, ["delta"]),
+            (DELTA | {"delta": "many"}, ["delta"]),
+            (DELTA | {"delta": 1.5}, ["delta"]),
+            (DELTA | {"delta": None}, ["delta"]),
+            (DELTA | {"delta": 10**10}, ["delta"]),
+            (DELTA | {"delta": 10**400}, ["delta"]),
+            (DELTA | {"reason": "shipped"}, ["reason"]),
+            (DELTA | {"reason": ""}, ["reason"]),
+            (DELTA | {"reason": ["damaged"]}, ["reason"]),
+            (DELTA | {"sku": "NONE"}, ["sku"]),
+            (DELTA | {"sku": {"a": 1}}, ["sku"]),
+            (DELTA | {"sku": None}, ["sku"]),
+            (DELTA | {"warehouse": "NONE"}, ["warehouse"]),
+            (DELTA | {"warehouse": 7}, ["warehouse"]),
+            (DELTA | {"on_hand": 1, "expected_on_hand": 1}, [None]),
+            (DELTA | {"on_hand": 1}, [None]),
+            (COUNT | {"on_hand": -1}, ["on_hand"]),
+            (COUNT | {"expected_on_hand": "x"}, ["expected_on_hand"]),
+            ({key: DELTA[key] for key in ("sku", "warehouse", "reason")}, [None]),
+            ({key: COUNT[key] for key in ("sku", "warehouse", "reason", "on_hand")}, [None]),
+            ({}, ["sku", "warehouse", "reason"]),
+        ],
+    )
+    def test_refuses_what_makes_no_sense(
+        self, erp: Caller, level: StockLevel, balance: Balance, body: Body, at_fault: list[str | None]
+    ) -> None:
+        assert fields_at_fault(erp.post("inventory/adjustments/", body)) == at_fault
+        assert balance(level) == (10, 0, 1)
+
+    def test_a_token_of_one_warehouse_reaches_no_other(
+        self, level: StockLevel, lamps: StockLevel, balance: Balance
+    ) -> None:
+        answer = Caller("inventory", warehouse="HAM").post("inventory/adjustments/", DELTA)
+
+        assert fields_at_fault(answer) == ["warehouse"]
+        assert balance(level) == (10, 0, 1)
+
+
+SALE: Body = {"warehouse": "BER", "reference": "T1-0042", "lines": [{"sku": "MUG", "quantity": 2}]}
+
+
+class TestSales:
+    def test_takes_what_was_sold(self, erp: Caller, level: StockLevel, balance: Balance) -> None:
+        answer = erp.post("inventory/sales/", SALE)
+
+        assert answer.status_code == 201
+        assert (answer.json()["warehouse"], answer.json()["reference"]) == ("BER", "T1-0042")
+        assert [(row["sku"], row["on_hand"]) for row in answer.json()["levels"]] == [("MUG", 8)]
+        assert balance(level) == (8, 0, 2)
+
+    def test_the_same_sale_again_is_one_sale(self, erp: Caller, level: StockLevel, balance: Balance) -> None:
+        first = erp.post("inventory/sales/", SALE)
+
+        again = erp.post("inventory/sales/", SALE)
+
+        assert (again.status_code, again.json()) == (201, first.json())
+        assert balance(level) == (8, 0, 2)
+
+    def test_refuses_a_reference_of_another_sale(self, erp: Caller, level: StockLevel, balance: Balance) -> None:
+        erp.post("inventory/sales/", SALE)
+
+        answer = erp.post("inventory/sales/", SALE | {"lines": [{"sku": "MUG", "quantity": 3}]})
+
+        assert (answer.status_code, answer.json()["code"]) == (409, "reference_reused")
+        assert balance(level) == (8, 0, 2)
+
+    def test_refuses_all_for_one(self, erp: Caller, level: StockLevel, lamps: StockLevel, balance: Balance) -> None:
+        lines = [{"sku": "MUG", "quantity": 2}, {"sku": "LAMP", "quantity": 1}]
+
+        answer = erp.post("inventory/sales/", SALE | {"lines": lines})
+
+        assert (answer.status_code, answer.json()["code"]) == (409, "insufficient_stock")
+        assert answer.json()["errors"] == [{"sku": "LAMP", "requested": 1, "available": 0}]
+        assert balance(level) == (10, 0, 1)
+        assert not Sale.objects.exists()
+
+    @pytest.mark.parametrize(
+        ("wrong", "at_fault"),
+        [
+            ({"lines": []}, ["lines"]),
+            ({"lines": "MUG"}, ["lines"]),
+            ({"lines": [{"sku": "MUG", "quantity": 0}]}, ["lines.0.quantity"]),
+            ({"lines": [{"sku": "MUG", "quantity": -2}]}, ["lines.0.quantity"]),
+            ({"lines": [{"sku": "NONE", "quantity": 1}]}, ["lines.0.sku"]),
+            ({"lines": [{"sku": "MUG", "quantity": 1}, {}]}, ["lines.1.sku", "lines.1.quantity"]),
+            ({"lines": [{"sku": "MUG", "quantity": 1}] * 101}, ["lines"]),
+            ({"reference": ""}, ["reference"]),
+            ({"reference": "x" * 101}, ["reference"]),
+            ({"reference": None}, ["reference"]),
+            ({"warehouse": "NONE"}, ["warehouse"]),
+        ],
+    )
+    def test_refuses_what_is_no_sale(
+        self, erp: Caller, level: StockLevel, balance: Balance, wrong: Body, at_fault: list[str]
+    ) -> None:
+        assert fields_at_fault(erp.post("inventory/sales/", SALE | wrong)) == at_fault
+        assert balance(level) == (10, 0, 1)
