@@ -1,8 +1,10 @@
 """Subscriptions and the delivery log for programs; scope `webhooks`."""
 
+from django.db import transaction
 from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
+from django.utils.decorators import method_decorator
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import extend_schema
 from rest_framework import generics
@@ -98,6 +100,8 @@ class RotateSecretView(SubscriptionVerbView):
         return Response(NewSubscriptionSerializer(subscription).data)
 
 
+# An Idempotency-Key must not open a transaction around a request of our own.
+@method_decorator(transaction.non_atomic_requests, name="dispatch")
 class SendTestView(SubscriptionVerbView):
     @extend_schema(request=None, responses=DeliveryDetailSerializer)
     def post(self, request: Request, public_id: str) -> Response:
