@@ -120,7 +120,7 @@ def _answer(
 
 def _keep(record: IdempotencyRecord, response: HttpResponse) -> None:
     written = _same(record).update(
-        status_code=response.status_code, content_type=response["Content-Type"], body=response.content
+        status_code=response.status_code, content_type=response["Content-Type"], body=response.content.decode()
     )
     if not written:
         raise _Overtaken
@@ -136,7 +136,7 @@ def _answer_again(record: IdempotencyRecord, request: HttpRequest) -> HttpRespon
     if record.status_code is None:
         return _still_running()
     return HttpResponse(
-        bytes(record.body),
+        record.body,
         status=record.status_code,
         content_type=record.content_type,
         headers={"Idempotency-Replayed": "true"},

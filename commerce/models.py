@@ -6,6 +6,8 @@ from typing import ClassVar
 from django.db import models
 from rest_framework_api_key.models import AbstractAPIKey
 
+from webhooks.fields import EncryptedJSONField
+
 
 class ApiToken(AbstractAPIKey):
     """A caller of the API. The secret is shown once, when it is made; only its hash is kept."""
@@ -38,7 +40,8 @@ class IdempotencyRecord(models.Model):
     # None while the first request is still running.
     status_code = models.PositiveSmallIntegerField(null=True)
     content_type = models.CharField(max_length=100, blank=True)
-    body = models.BinaryField(default=bytes)
+    # An answer may hold a new secret, and the customer's address.
+    body = EncryptedJSONField(default=str)
 
     class Meta:
         constraints = [models.UniqueConstraint("caller", "key", name="idempotency_key_once_per_caller")]

@@ -40,6 +40,14 @@ class TestTheSameKey:
         assert ("Idempotency-Replayed" in first, again["Idempotency-Replayed"]) == (False, "true")
         assert Warehouse.objects.count() == 1
 
+    def test_has_its_answer_encrypted_at_rest(self, post: Post) -> None:
+        post()
+
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT body FROM commerce_idempotencyrecord")
+            (kept,) = cursor.fetchone()
+        assert "W0" not in str(kept)
+
     def test_gets_a_refusal_again_too(self, post: Post) -> None:
         first = post(url="/api/v1/baskets/?then=sold_out")
         again = post(url="/api/v1/baskets/?then=sold_out")
