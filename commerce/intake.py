@@ -4,13 +4,14 @@ from collections.abc import Callable
 from http import HTTPStatus
 
 from django.conf import settings
+from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse
 
 from commerce import problems
 
 
 class IntakeMiddleware:
-    """Refuses a body that is too large before a byte of it is read, and text that no database keeps."""
+    """Refuses a host that is not ours, a body too large before a byte of it is read, and text no database keeps."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -20,12 +21,34 @@ class IntakeMiddleware:
 
 
 def _refuse(request: HttpRequest) -> HttpResponse | None:
+    if not _is_our_host(request):
+        return problems.respond(
+            HTTPStatus.BAD_REQUEST, "unknown_host", "The Host header names no host of this service."
+        )
     limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-    if int(request.META.get("CONTENT_LENGTH") or 0) > limit:
+    if _content_length(request) > limit:
         return problems.respond(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body_too_large", f"A body may be {limit:,} bytes long at most."
         )
-    values = [value for key in request.GET for value in (key, *request.GET.getlist(key))]
-    if any("\x00" in text for text in (request.path, *values)):
+    if any("\x00" in text for text in _texts(request)):
         return problems.respond(HTTPStatus.BAD_REQUEST, "malformed_request", "An address may not hold a NUL character.")
     return None
+
+
+def _is_our_host(request: HttpRequest) -> bool:
+    try:
+        request.get_host()
+    except DisallowedHost:
+        return False
+    return True
+
+
+def _content_length(request: HttpRequest) -> int:
+    length = request.META.get("CONTENT_LENGTH") or ""
+    return int(length) if length.isdecimal() else 0
+
+
+def _texts(request: HttpRequest) -> list[str]:
+    """The path, and every name and value of the query."""
+    values = [value for name in request.GET for value in request.GET.getlist(name)]
+    return [request.path, *request.GET, *values]

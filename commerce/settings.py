@@ -51,7 +51,7 @@ def _read_bool(name: str) -> bool:
 
 
 def _read_secret_key(*, debug: bool) -> str:
-    key = env("SECRET_KEY")
+    key: str = env("SECRET_KEY")
     if debug:
         return key or DEVELOPMENT_SECRET_KEY
     if not key or key == DEVELOPMENT_SECRET_KEY or len(key) < 32:
@@ -74,7 +74,7 @@ def _read_encryption_keys(*, debug: bool) -> list[str]:
 
 
 def _read_base_url() -> str:
-    url = env("BASE_URL").rstrip("/")
+    url: str = env("BASE_URL").rstrip("/")
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise _refuse("BASE_URL", f"must be an http or https address, not {url!r}.")
@@ -82,7 +82,7 @@ def _read_base_url() -> str:
 
 
 def _read_networks() -> list[str]:
-    networks = env("WEBHOOK_ALLOWED_NETWORKS")
+    networks: list[str] = env("WEBHOOK_ALLOWED_NETWORKS")
     for network in networks:
         try:
             ipaddress.ip_network(network)
@@ -108,7 +108,7 @@ def _read_workers() -> int:
 
 
 def _read_choice(name: str, choices: set[str]) -> str:
-    value = env(name)
+    value: str = env(name)
     if value not in choices:
         raise _refuse(name, f"must be one of {', '.join(sorted(choices))}, not {value!r}.")
     return value
@@ -138,9 +138,10 @@ def _read_database() -> dict[str, Any]:
 
 def _read_email() -> dict[str, Any]:
     try:
-        return env.email_url("EMAIL_URL")
+        email: dict[str, Any] = env.email_url("EMAIL_URL")
     except (ImproperlyConfigured, KeyError, ValueError):
         raise _refuse("EMAIL_URL", "must be a mail address such as smtp+tls://user:password@host:587.") from None
+    return email
 
 
 DEBUG = _read_bool("DEBUG")

@@ -149,6 +149,11 @@ class TestAddresses:
     def test_that_hold_a_nul_are_refused(self, client: Client, path: str) -> None:
         assert_problem(client.get(path), 400, "malformed_request")
 
+    @pytest.mark.parametrize("debug", [False, True])
+    def test_of_another_host_are_refused(self, client: Client, debug: bool) -> None:
+        with override_settings(DEBUG=debug, ALLOWED_HOSTS=["shop.example.com"]):
+            assert_problem(client.get("/api/v1/warehouses/", headers={"Host": ";bad"}), 400, "unknown_host")
+
     @pytest.mark.parametrize("method", ["get", "put", "patch", "delete"])
     def test_do_only_what_they_say(self, client: Client, method: str) -> None:
         answer = getattr(client, method)(BASKETS)
