@@ -12,6 +12,7 @@ urlpatterns = [
     # The split view's script has an address of its own, and our template nothing inline: the strict CSP holds here too.
     path("api/docs/", SpectacularSwaggerSplitView.as_view(template_name="commerce/api_docs.html"), name="docs"),
     path("api/v1/", include("inventory.urls")),
+    path("api/v1/", include("orders.urls")),
     path("api/v1/", include("webhooks.urls")),
     re_path("^api/", problems.unknown_url),
     path("healthz", health.healthz),
