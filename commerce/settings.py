@@ -318,6 +318,10 @@ LOGGING = {
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["console"], "level": "INFO"},
     "loggers": {
+        # Django's own handlers would print each line a second time.
+        "django": {"handlers": []},
+        # A refused request is the caller's affair, and stands in the answer.
+        "django.request": {"level": "ERROR"},
         "django.server": {"level": "WARNING"},
         "django-q": {"handlers": ["console"], "level": "WARNING", "propagate": False},
     },

@@ -73,6 +73,11 @@ class TestMalformedBodies:
     def test_that_are_too_large_are_refused_unread(self, client: Client) -> None:
         assert_problem(client.post(BASKETS, b" " * 1_048_577, "application/json"), 413, "body_too_large")
 
+    def test_of_unknown_length_are_refused(self, client: Client) -> None:
+        answer = client.post(BASKETS, b"", "application/json", headers={"Transfer-Encoding": "chunked"})
+
+        assert_problem(answer, 411, "length_required")
+
 
 class TestWrongFields:
     @pytest.mark.parametrize(
