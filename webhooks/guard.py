@@ -66,7 +66,8 @@ def _is_allowed_by_operator(address: Address) -> bool:
 
 
 def _is_public(address: Address) -> bool:
-    return address.is_global and not address.is_multicast and not any(address in network for network in _FORBIDDEN)
+    is_unicast = not address.is_multicast and not address.is_reserved
+    return address.is_global and is_unicast and not any(address in network for network in _FORBIDDEN)
 
 
 def _look_up(host: str, port: int, *, timeout_s: float) -> list[tuple[Any, ...]]:
