@@ -40,6 +40,6 @@ def parse_retry_after(value: str, *, now: datetime) -> datetime | None:
         return now + timedelta(seconds=min(int(value[:9]), RETRY_AFTER_CAP.total_seconds()))
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=now.tzinfo)
