@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 from django_filters import rest_framework as filters
@@ -27,6 +27,17 @@ def within_reach(request: Request) -> QuerySet[Warehouse]:
     """The warehouses a token works for: its own, or all."""
     own = getattr(request.auth, "warehouse", "")
     return Warehouse.objects.filter(code=own) if own else Warehouse.objects.all()
+
+
+def add(serializer: serializers.BaseSerializer[Any]) -> None:
+    """Save what is new. Of two with one SKU that were checked at the same moment, the database refuses the later."""
+    try:
+        with transaction.atomic():
+            serializer.save()
+    except IntegrityError:
+        # Checked again, now that the other one is there, it is refused in words.
+        serializer.run_validation(serializer.initial_data)
+        raise
 
 
 class ProductFilter(filters.FilterSet):  # type: ignore[misc]
@@ -132,6 +143,9 @@ class ProductsView(generics.ListCreateAPIView[Product]):
     def get_serializer_class(self) -> type[serializers.BaseSerializer[Product]]:
         return ProductWriteSerializer if self.request.method == "POST" else ProductSerializer
 
+    def perform_create(self, serializer: serializers.BaseSerializer[Product]) -> None:
+        add(serializer)
+
     @extend_schema(request=ProductWriteSerializer, responses={201: ProductSerializer})
     def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         return super().post(request, *args, **kwargs)
@@ -166,7 +180,7 @@ class WarehousesView(generics.ListCreateAPIView[Warehouse]):
     def perform_create(self, serializer: serializers.BaseSerializer[Warehouse]) -> None:
         if getattr(self.request.auth, "warehouse", ""):
             raise PermissionDenied("This token works for one warehouse and cannot add another.")
-        serializer.save()
+        add(serializer)
 
 
 class StockView(generics.ListAPIView[StockLevel]):

@@ -3,8 +3,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.http import HttpResponse
 from django.test import Client
+from rest_framework.validators import UniqueValidator
 
 from commerce import tokens
 from inventory import stock
@@ -26,7 +26,7 @@ class Caller:
         secret = tokens.issue("ERP", scopes=scopes, warehouse=warehouse)
         self.client = Client(headers={"Authorization": f"Bearer {secret}"})
 
-    def get(self, path: str, **query: object) -> Any:
+    def get(self, path: str, **query: str) -> Any:
         return self.client.get(f"/api/v1/{path}", query)
 
     def post(self, path: str, body: object) -> Any:
@@ -46,8 +46,8 @@ def erp(db: None) -> Caller:
     return Caller("inventory")
 
 
-def fields_at_fault(answer: HttpResponse) -> list[str | None]:
-    problem: Any = answer.json()  # type: ignore[attr-defined]
+def fields_at_fault(answer: Any) -> list[str | None]:
+    problem = answer.json()
     assert (answer.status_code, problem["code"]) == (400, "validation_error"), problem
     return list(dict.fromkeys(error["field"] for error in problem["errors"]))
 
@@ -173,6 +173,23 @@ class TestAddingProducts:
         catalogue.post("products/", PRODUCT)
 
         assert fields_at_fault(catalogue.post("products/", PRODUCT)) == ["sku"]
+
+    def test_refuses_a_sku_that_was_taken_a_moment_after_it_was_checked(
+        self, catalogue: Caller, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        catalogue.post("products/", PRODUCT)
+        look, too_early = UniqueValidator.__call__, iter([True])
+
+        def check(validator: UniqueValidator[Any], value: str, field: Any) -> None:
+            if not next(too_early, False):
+                look(validator, value, field)
+
+        monkeypatch.setattr(UniqueValidator, "__call__", check)
+
+        answer = catalogue.post("products/", PRODUCT)
+
+        assert fields_at_fault(answer) == ["sku"]
+        assert Product.objects.count() == 1
 
     def test_refuses_a_caller_without_the_scope(self, client: Client, erp: Caller) -> None:
         assert erp.post("products/", PRODUCT).status_code == 403
