@@ -13,7 +13,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Count, Exists, F, OuterRef
+from django.db.models import Exists, F, OuterRef, QuerySet
 
 from webhooks import retry, signing, transport
 from webhooks.models import Attempt, Delivery, Subscription
@@ -88,18 +88,27 @@ def _one_claim_at_a_time() -> None:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_CLAIM_LOCK])
 
 
+_READY = """
+    SELECT s.*, (
+        SELECT count(*) FROM webhooks_delivery f WHERE f.subscription_id = s.id AND f.state = 'sending'
+    ) AS sending
+    FROM webhooks_subscription s WHERE s.state = 'active' AND EXISTS (
+        SELECT 1 FROM webhooks_delivery d
+        WHERE d.subscription_id = s.id AND d.state = 'pending' AND d.lane IN (0, 1) AND d.next_attempt_at <= %s
+    )
+"""
+
+
 def _ready(now: datetime) -> list[Subscription]:
     """Active subscriptions with something due and room for it, in no order: none is always served first."""
-    sending = Delivery.objects.filter(subscription=OuterRef("pk"), state=State.SENDING).order_by()
-    counted = sending.values("subscription").annotate(count=Count("*")).values("count")
-    subscriptions = Subscription.objects.filter(Exists(_due(now)), state=Subscription.State.ACTIVE).annotate(sending=counted)
+    subscriptions = Subscription.objects.raw(_READY, [connection.ops.adapt_datetimefield_value(now)])
     ready = [subscription for subscription in subscriptions if _room(subscription) > 0]
     random.shuffle(ready)
     return ready[:SUBSCRIPTIONS_PER_CLAIM]
 
 
 def _room(subscription: Any) -> int:
-    room: int = subscription.max_in_flight - (subscription.sending or 0)
+    room: int = subscription.max_in_flight - subscription.sending
     return room
 
 
@@ -195,20 +204,38 @@ def send(claimed: Claimed, *, now: datetime) -> Sent:
 # Record
 
 
+class LeaseLost(Exception):
+    """Some of the deliveries are no longer ours: their leases ran out before their outcomes were in."""
+
+
 def record(batch: Sequence[Sent], *, owner: str, now: datetime) -> int:
     """Write the attempts and what follows from them, for those whose lease is still ours; how many that was.
 
     A lease that ran out was given to somebody else, together with the right to tell how it ended.
     """
-    with transaction.atomic():
-        held = Delivery.objects.select_for_update().filter(
-            pk__in=[sent.claimed.id for sent in batch], lease_owner=owner, state=State.SENDING
-        )
-        ours = set(held.values_list("pk", flat=True))
-        batch = [sent for sent in batch if sent.claimed.id in ours]
-        Attempt.objects.bulk_create([_attempt(sent, owner) for sent in batch])
-        _settle(batch, now=now)
+    try:
+        _record_all(batch, owner=owner, now=now)
+    except LeaseLost:
+        batch = _still_ours(batch, owner=owner)
+        _record_all(batch, owner=owner, now=now)
     return len(batch)
+
+
+@transaction.atomic
+def _record_all(batch: Sequence[Sent], *, owner: str, now: datetime) -> None:
+    """All or, if one of them is not ours, none. Three statements when all have arrived."""
+    if _settle(batch, owner=owner, now=now) != len(batch):
+        raise LeaseLost
+    Attempt.objects.bulk_create([_attempt(sent, owner) for sent in batch])
+
+
+def _still_ours(batch: Sequence[Sent], *, owner: str) -> list[Sent]:
+    held = set(_held([sent.claimed.id for sent in batch], owner).values_list("pk", flat=True))
+    return [sent for sent in batch if sent.claimed.id in held]
+
+
+def _held(ids: Sequence[int], owner: str) -> QuerySet[Delivery]:
+    return Delivery.objects.filter(pk__in=ids, lease_owner=owner, state=State.SENDING)
 
 
 def _attempt(sent: Sent, owner: str) -> Attempt:
@@ -230,21 +257,24 @@ def _attempt(sent: Sent, owner: str) -> Attempt:
     )
 
 
-def _settle(batch: Sequence[Sent], *, now: datetime) -> None:
-    """One statement for all that arrived with the same status, one for each failure."""
+def _settle(batch: Sequence[Sent], *, owner: str, now: datetime) -> int:
+    """One statement for all that arrived with the same status, one for each failure; how many rows were ours."""
+    settled = 0
     arrived: dict[int | None, list[int]] = defaultdict(list)
     for sent in batch:
         if sent.outcome.reason is None:
             arrived[sent.outcome.status_code].append(sent.claimed.id)
         else:
-            _settle_failure(sent, now=now)
+            settled += _held([sent.claimed.id], owner).update(**_after_failure(sent, now=now))
     for status_code, ids in arrived.items():
-        Delivery.objects.filter(pk__in=ids).update(
+        settled += _held(ids, owner).update(
             **_released(State.DELIVERED, None), delivered_at=now, last_status_code=status_code, last_reason=""
         )
+    return settled
 
 
-def _settle_failure(sent: Sent, *, now: datetime) -> None:
+def _after_failure(sent: Sent, *, now: datetime) -> dict[str, Any]:
+    """Due again by the schedule, or parked when that has run out."""
     claimed, outcome = sent.claimed, sent.outcome
     due = retry.next_attempt_at(
         claimed.attempt_count + 1 - claimed.attempts_before,
@@ -252,12 +282,12 @@ def _settle_failure(sent: Sent, *, now: datetime) -> None:
         failed_at=now,
         retry_after=retry.parse_retry_after(outcome.retry_after, now=now) if outcome.retry_after else None,
     )
-    Delivery.objects.filter(pk=claimed.id).update(
+    return {
         **_released(State.PENDING if due else State.PARKED, due),
-        lane=Delivery.Lane.LATE,
-        last_status_code=outcome.status_code,
-        last_reason=outcome.reason,
-    )
+        "lane": Delivery.Lane.LATE,
+        "last_status_code": outcome.status_code,
+        "last_reason": outcome.reason,
+    }
 
 
 def _released(state: Delivery.State, due: datetime | None) -> dict[str, Any]:

@@ -19,13 +19,14 @@ from webhooks.models import Delivery
 
 logger = logging.getLogger(__name__)
 
-THREADS = 32
+THREADS = 64
 # A drain ends well within django-q2's `timeout` and rings for the next one.
 DRAIN_S = 4.0
 # How long a drain waits for a slow answer before it leaves it to the recorder and ends.
 PATIENCE_S = 0.05
-# Enough free threads for the next claim to be worth its statements.
-REFILL = THREADS // 4
+# Enough free threads for the next claim, and enough outcomes for the next record, to be worth their statements.
+REFILL = THREADS // 2
+GATHER_S = 0.01
 RECORD_RETRY_S = 0.5
 
 
@@ -85,12 +86,21 @@ class Sender:
             connection.close()
 
     def _record_waiting(self) -> None:
-        batch: list[Sent] = []
-        while not self.outcomes.empty():
-            batch.append(self.outcomes.get())
-        if batch:
+        if batch := self._gather():
             self._record(batch)
             self._finished(len(batch))
+
+    def _gather(self) -> list[Sent]:
+        """What has come in; while more is under way, REFILL of them or those of GATHER_S."""
+        ends = time.monotonic() + GATHER_S
+        batch: list[Sent] = []
+        while len(batch) < self.in_flight:
+            try:
+                left = ends - time.monotonic() if len(batch) < REFILL else 0
+                batch.append(self.outcomes.get(timeout=max(left, 0)))
+            except queue.Empty:
+                break
+        return batch
 
     def _record(self, batch: list[Sent]) -> None:
         """Kept up while the database is away, for as long as the lease is ours."""

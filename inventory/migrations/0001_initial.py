@@ -6,7 +6,7 @@ import django.db.models.deletion
 import django.utils.timezone
 import inventory.models
 import inventory.money
-import webhooks.fields
+import webhooks.sources
 from django.db import migrations, models
 
 
@@ -25,7 +25,7 @@ class Migration(migrations.Migration):
                 ('version', models.PositiveIntegerField(default=1, editable=False)),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
                 ('updated_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('public_id', webhooks.fields.PublicIdField('prd')),
+                ('public_id', webhooks.sources.PublicIdField('prd')),
                 ('sku', models.CharField(max_length=64, unique=True, validators=[django.core.validators.RegexValidator('\\A[A-Za-z0-9][A-Za-z0-9._-]*\\Z', 'Letters, digits, full stops, hyphens and underscores only.')], verbose_name='SKU')),
                 ('name', models.CharField(max_length=200)),
                 ('price_minor', models.PositiveBigIntegerField(verbose_name='price')),

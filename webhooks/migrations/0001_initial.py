@@ -4,6 +4,7 @@ import django.core.validators
 import django.db.models.deletion
 import django.utils.timezone
 import webhooks.fields
+import webhooks.sources
 from django.conf import settings
 from django.db import migrations, models
 
@@ -28,7 +29,7 @@ class Migration(migrations.Migration):
             name='Event',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('public_id', webhooks.fields.PublicIdField('evt')),
+                ('public_id', webhooks.sources.PublicIdField('evt')),
                 ('type', models.CharField(max_length=100)),
                 ('subject', models.CharField(max_length=100)),
                 ('label', models.CharField(db_index=True, max_length=200)),
@@ -46,7 +47,7 @@ class Migration(migrations.Migration):
             name='Subscription',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('public_id', webhooks.fields.PublicIdField('sub')),
+                ('public_id', webhooks.sources.PublicIdField('sub')),
                 ('name', models.CharField(max_length=100)),
                 ('url', models.CharField(max_length=2000, verbose_name='callback URL')),
                 ('event_types', models.JSONField(default=list, help_text='Names, groups such as "order.*", or "*" for everything.')),
@@ -67,7 +68,7 @@ class Migration(migrations.Migration):
             name='Delivery',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('public_id', webhooks.fields.PublicIdField('dlv')),
+                ('public_id', webhooks.sources.PublicIdField('dlv')),
                 ('event_type', models.CharField(max_length=100)),
                 ('subject', models.CharField(max_length=100)),
                 ('label', models.CharField(max_length=200)),
