@@ -70,7 +70,7 @@ class EventTypeFilter(admin.SimpleListFilter):
 
 @admin.register(Delivery)
 class DeliveryAdmin(LogAdmin):
-    list_display = ("status", "event", "about", "to", "said", "attempts", "took", "when", "next_attempt")
+    list_display = ("status", "told", "about", "answer", "attempts", "when")
     list_display_links = None
     list_filter = (LabelFilter, StateFilter, SubscriptionFilter, EventTypeFilter, TimeFilter)
     list_select_related = ("subscription",)
@@ -100,40 +100,41 @@ class DeliveryAdmin(LogAdmin):
     @admin.display(description="State")
     def status(self, delivery: Delivery) -> SafeString:
         url = reverse("admin:webhooks_delivery_change", args=[delivery.pk])
-        return format_html('<a href="{}">{}</a>', url, wording.badge(delivery.state, delivery.get_state_display()))
+        return format_html('<a href="{}">{}</a>', url, wording.delivery_badge(delivery))
 
-    @admin.display(description="Event")
-    def event(self, delivery: Delivery) -> SafeString:
-        url = reverse("admin:webhooks_delivery_change", args=[delivery.pk])
-        return format_html('<a class="row-title" href="{}">{}</a>', url, delivery.event_type)
+    @admin.display(description="Event, subscription")
+    def told(self, delivery: Delivery) -> SafeString:
+        return format_html(
+            '<a class="row-title" href="{}">{}</a><span class="sub">to {}</span>',
+            reverse("admin:webhooks_delivery_change", args=[delivery.pk]),
+            delivery.event_type,
+            delivery.subscription,
+        )
 
     @admin.display(description="About")
     def about(self, delivery: Delivery) -> SafeString:
         return label_link(delivery.label)
 
-    @admin.display(description="Subscription")
-    def to(self, delivery: Delivery) -> str:
-        return str(delivery.subscription)
-
     @admin.display(description="Answer")
-    def said(self, delivery: Delivery) -> SafeString | str:
-        return wording.answer(delivery.last_status_code, delivery.last_reason)
+    def answer(self, delivery: Any) -> SafeString:
+        said = wording.answer(delivery.last_status_code, delivery.last_reason)
+        if delivery.last_duration_ms is None:
+            return format_html("{}", said)
+        return format_html('{} <span class="sub">{}</span>', said, wording.duration(delivery.last_duration_ms))
 
     @admin.display(description="Attempts")
     def attempts(self, delivery: Delivery) -> str:
         return f"{delivery.attempt_count} of {max(delivery.max_attempts, delivery.attempt_count)}"
 
-    @admin.display(description="Took")
-    def took(self, delivery: Any) -> str:
-        return wording.duration(delivery.last_duration_ms)
-
     @admin.display(description="When")
-    def when(self, delivery: Delivery) -> SafeString | str:
-        return wording.moment(delivery.created_at, now=timezone.now())
-
-    @admin.display(description="Next attempt")
-    def next_attempt(self, delivery: Delivery) -> SafeString | str:
-        return wording.moment(delivery.next_attempt_at, now=timezone.now())
+    def when(self, delivery: Delivery) -> SafeString:
+        now = timezone.now()
+        made = wording.moment(delivery.created_at, now=now)
+        if delivery.next_attempt_at is None:
+            return format_html("{}", made)
+        return format_html(
+            '{} <span class="sub">next attempt {}</span>', made, wording.due(delivery.next_attempt_at, now=now)
+        )
 
     # A delivery's page
 
@@ -192,7 +193,7 @@ class DeliveryAdmin(LogAdmin):
             **self.admin_site.each_context(request),
             "title": "Resend?",
             "opts": self.opts,
-            "chosen": [(each, wording.badge(each.state, each.get_state_display())) for each in chosen],
+            "chosen": [(each, wording.delivery_badge(each)) for each in chosen],
             "checkbox_name": admin.helpers.ACTION_CHECKBOX_NAME,
             "media": self.media,
         }
@@ -233,11 +234,11 @@ def _description(delivery: Delivery) -> dict[str, Any]:
     body = delivery.event.body
     return {
         "delivery": delivery,
-        "status": wording.badge(delivery.state, delivery.get_state_display()),
+        "status": wording.delivery_badge(delivery),
         "about": label_link(delivery.label),
         "created": wording.moment(delivery.created_at, now=now),
         "delivered": wording.moment(delivery.delivered_at, now=now),
-        "next_attempt": wording.moment(delivery.next_attempt_at, now=now),
+        "next_attempt": wording.due(delivery.next_attempt_at, now=now),
         "attempts_of": max(delivery.max_attempts, delivery.attempt_count),
         "body": body,
         "body_bytes": len(body.encode()),

@@ -63,7 +63,7 @@ class EventAdmin(LogAdmin):
         owed = [
             (
                 reverse("admin:webhooks_delivery_change", args=[each.pk]),
-                wording.badge(each.state, each.get_state_display()),
+                wording.delivery_badge(each),
             )
             for each in event.deliveries.all()
         ]
@@ -90,7 +90,7 @@ class EventAdmin(LogAdmin):
             "deliveries": [
                 (
                     each,
-                    wording.badge(each.state, each.get_state_display()),
+                    wording.delivery_badge(each),
                     wording.answer(each.last_status_code, each.last_reason),
                     wording.moment(each.created_at, now=now),
                 )

@@ -24,7 +24,7 @@ class AddressForm(forms.ModelForm):  # type: ignore[type-arg]
     name = forms.CharField(
         max_length=100,
         help_text="The system that listens there, as your colleagues call it: “Warehouse”, “Newsletter”.",
-        widget=forms.TextInput(attrs={"class": "vTextField", "autofocus": True}),
+        widget=forms.TextInput(attrs={"class": "vTextField"}),
     )
     url = forms.CharField(
         label="Callback URL",

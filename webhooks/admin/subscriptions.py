@@ -178,6 +178,7 @@ class SubscriptionAdmin(SetupAdmin):
         return {
             "title": subscription.name,
             "subtitle": None,
+            "show_save_and_add_another": False,
             "subscription": subscription,
             "status": wording.badge(subscription.state, subscription.get_state_display()),
             "state_changed": wording.moment(subscription.state_changed_at, now=now),

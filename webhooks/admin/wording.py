@@ -6,6 +6,8 @@ from datetime import datetime
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from webhooks.models import Delivery
+
 NOTHING = "–"
 _UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
 
@@ -78,7 +80,19 @@ def moment(at: datetime | None, *, now: datetime) -> SafeString | str:
         return NOTHING
     away = (at - now).total_seconds()
     words = "now" if abs(away) < 1 else f"in {distance(away)}" if away > 0 else f"{distance(-away)} ago"
-    return format_html('<time datetime="{}" title="{:%Y-%m-%d %H:%M:%S} UTC">{}</time>', at.isoformat(), at, words)
+    exact = f"{at:%Y-%m-%d %H:%M:%S} UTC"
+    return format_html('<time datetime="{}" title="{}">{}</time>', at.isoformat(), exact, words)
+
+
+def due(at: datetime | None, *, now: datetime) -> SafeString | str:
+    """Like `moment`, of what is still to come: it may be late, but it has not been."""
+    return moment(at if at is None else max(at, now), now=now)
+
+
+def delivery_badge(delivery: Delivery) -> SafeString:
+    """A pending delivery that has failed already looks different from one that has just been made."""
+    is_retrying = delivery.state == Delivery.State.PENDING and delivery.last_reason
+    return badge("retrying" if is_retrying else delivery.state, delivery.get_state_display())
 
 
 def duration(milliseconds: int | None) -> str:
@@ -88,10 +102,9 @@ def duration(milliseconds: int | None) -> str:
 
 
 def answer(status_code: int | None, reason: str) -> SafeString | str:
-    """The code, and in words why it is no success: `200`, `500 http_5xx`, `timeout`."""
+    """`200`; or why it is no success, the meaning in the title: `500`, `302 redirect`, `timeout`."""
     if not reason:
         return NOTHING if status_code is None else str(status_code)
-    code = "" if status_code is None else f"{status_code} "
-    return format_html(
-        '<span class="failed" title="{}">{}{}</span>', advice(reason).meaning, code, reason.replace("_", " ")
-    )
+    word = "" if reason in ("http_4xx", "http_5xx") else reason.replace("_", " ")
+    shown = " ".join(str(part) for part in (status_code, word) if part)
+    return format_html('<span class="failed" title="{}">{}</span>', advice(reason).meaning, shown)
