@@ -56,7 +56,7 @@ NUL_AND_INVALID_UTF8 = Answer(body=b"a\x00b\xff\xfe\xed\xa0\x80c", headers={"x-o
 
 def drip(head: bytes = OK_HEAD, *, every_s: float = 0.1) -> Wire:
     """An answer whose body comes a byte at a time, each well within any time-out for one read."""
-    return Wire([head + b"content-length: 10000\r\n\r\n", *([b".", every_s] * 10_000)])
+    return Wire([head + b"content-length: 10000\r\n\r\n", *([b".", every_s] * 10_000)])  # type: ignore[list-item]
 
 
 def redirect(to: str, status: int = 302) -> Answer:

@@ -73,7 +73,7 @@ def post(url: str, *, headers: Mapping[str, str], body: bytes, masked: Sequence[
             _exchange(outcome, url, headers, body)
         except Exception as error:
             outcome.reason, outcome.detail = _explain(error)
-        if deadline.expired and outcome.reason is not None:
+        if deadline.expired and outcome.status_code is None:
             outcome.reason, outcome.detail = Reason.TIMEOUT, f"No complete answer within {DEADLINE_S:.0f} s."
     outcome.duration_ms = round((time.monotonic() - started) * 1000)
     return outcome
@@ -89,7 +89,11 @@ def _exchange(outcome: Outcome, url: str, headers: Mapping[str, str], body: byte
     outcome.response_headers = _loggable(response.raw.headers.items())
     outcome.retry_after = response.headers.get("retry-after")
     outcome.reason, outcome.detail = _judge(response)
-    _read_body(outcome, response)
+    if outcome.reason is Reason.BAD_RESPONSE:
+        # What else is on its way must not be taken for the answer to the next request.
+        response.raw.close()
+    else:
+        _read_body(outcome, response)
 
 
 def _judge(response: requests.Response) -> tuple[Reason | None, str]:

@@ -1,0 +1,550 @@
+"""Each against a real socket: a receiver that behaves, or one that does not."""
+
+import os
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import requests
+import trustme
+from pytest_django.fixtures import Settings
+
+from tests import receiver as misbehaving
+from tests.receiver import Answer, Receiver, Reply, Wire, redirect, running_receiver
+from webhooks import guard, transport
+from webhooks.transport import MASK, Outcome, Reason
+
+
+@pytest.fixture(autouse=True)
+def _connections_of_its_own() -> Iterator[None]:
+    """A kept connection of another test would hide what connecting does."""
+    yield
+    session = transport._running.__dict__.pop("session", None)
+    if session is not None:
+        session.close()
+
+
+def post(url: str, body: bytes = b"{}", **headers: str) -> Outcome:
+    return transport.post(url, headers={name.replace("_", "-"): value for name, value in headers.items()}, body=body)
+
+
+def answered(receiver: Receiver, reply: Reply) -> Outcome:
+    receiver.answers.append(reply)
+    return post(receiver.url)
+
+
+def closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """Takes connections and never says a word, not even of TLS."""
+    with socket.create_server(("127.0.0.1", 0), backlog=16) as server:
+        yield server.getsockname()[1]
+
+
+class TestRequest:
+    def test_is_a_post_of_exactly_these_bytes_and_headers(self, receiver: Receiver) -> None:
+        body = '{"name":"Käse 🧀\u2028"}'.encode()
+
+        outcome = transport.post(
+            receiver.url + "?shop=1",
+            headers={"x-api-key": "k1", "accept-encoding": "identity", "user-agent": "CommerceEngine/1"},
+            body=body,
+        )
+
+        [received] = receiver.received
+        assert received.body == body
+        assert received.path == "/webhooks?shop=1"
+        assert received.headers == {
+            "host": f"127.0.0.1:{receiver.port}",
+            "x-api-key": "k1",
+            "accept-encoding": "identity",
+            "user-agent": "CommerceEngine/1",
+            "content-length": str(len(body)),
+        }
+        assert outcome.reason is None
+
+    def test_ignores_proxies_and_passwords_of_the_environment(
+        self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        (tmp_path / "netrc").write_text("machine 127.0.0.1 login ann password secret\n")
+        monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{closed_port()}")
+        monkeypatch.setenv("NO_PROXY", "")
+
+        outcome = post(receiver.url)
+
+        assert outcome.reason is None
+        assert "authorization" not in receiver.received[0].headers
+
+    def test_brings_no_cookie_back(self, receiver: Receiver) -> None:
+        answered(receiver, Answer(headers={"set-cookie": "session=1; Path=/"}))
+
+        post(receiver.url)
+
+        assert "cookie" not in receiver.received[1].headers
+
+
+class TestSuccess:
+    @pytest.mark.parametrize("status", [200, 201, 202, 204, 226, 299])
+    def test_is_200_to_299(self, receiver: Receiver, status: int) -> None:
+        outcome = answered(receiver, Answer(status, body=b""))
+
+        assert (outcome.status_code, outcome.reason, outcome.detail) == (status, None, "")
+
+    @pytest.mark.parametrize(
+        "reply",
+        [
+            Answer(body=b'{"error": "no"}'),
+            misbehaving.NUL_AND_INVALID_UTF8,
+            misbehaving.COMPRESSION_BOMB,
+            misbehaving.HUGE_BODY,
+            misbehaving.BROKEN_GZIP,
+            misbehaving.NESTED_GZIP,
+            misbehaving.CUT_SHORT,
+            misbehaving.BROKEN_CHUNKS,
+        ],
+        ids=["error", "junk", "bomb", "huge", "broken gzip", "nested gzip", "cut short", "broken chunks"],
+    )
+    def test_is_not_undone_by_a_body(self, receiver: Receiver, reply: Reply) -> None:
+        outcome = answered(receiver, reply)
+
+        assert (outcome.status_code, outcome.reason) == (200, None)
+
+
+class TestReason:
+    @pytest.mark.parametrize(
+        ("status", "reason"),
+        [
+            (300, Reason.REDIRECT),
+            (304, Reason.REDIRECT),
+            (400, Reason.HTTP_4XX),
+            (404, Reason.HTTP_4XX),
+            (410, Reason.GONE),
+            (429, Reason.HTTP_4XX),
+            (499, Reason.HTTP_4XX),
+            (500, Reason.HTTP_5XX),
+            (503, Reason.HTTP_5XX),
+            (599, Reason.HTTP_5XX),
+            (600, Reason.BAD_RESPONSE),
+            (999, Reason.BAD_RESPONSE),
+        ],
+    )
+    def test_follows_the_status(self, receiver: Receiver, status: int, reason: Reason) -> None:
+        outcome = answered(receiver, Answer(status))
+
+        assert (outcome.status_code, outcome.reason) == (status, reason)
+
+    def test_is_redirect_and_the_place_is_shown_but_never_visited(self, receiver: Receiver) -> None:
+        with running_receiver() as elsewhere:
+            outcome = answered(receiver, redirect(elsewhere.url, 307))
+
+        assert (outcome.status_code, outcome.reason) == (307, Reason.REDIRECT)
+        assert f"redirects to {elsewhere.url}" in outcome.detail
+        assert ["location", elsewhere.url] in outcome.response_headers
+        assert elsewhere.received == []
+        assert len(receiver.received) == 1
+
+    @pytest.mark.parametrize(
+        "reply",
+        [
+            misbehaving.HANG_UP,
+            misbehaving.MALFORMED_STATUS,
+            misbehaving.NOT_HTTP,
+            misbehaving.HEADER_FLOOD,
+            misbehaving.LONG_HEADER,
+            Wire([b"HTTP/1.1 20000 OK\r\n\r\n"]),
+            Wire([b"\x00" * 100]),
+            Wire([b"\xff\xfe\r\n\r\n"]),
+        ],
+        ids=["hang up", "malformed status", "not HTTP", "header flood", "long header", "20000", "NUL", "junk"],
+    )
+    def test_is_bad_response_when_no_valid_answer_comes(self, receiver: Receiver, reply: Reply) -> None:
+        outcome = answered(receiver, reply)
+
+        assert (outcome.status_code, outcome.reason) == (None, Reason.BAD_RESPONSE)
+        assert "before a valid answer" in outcome.detail
+        assert "\x00" not in outcome.detail
+
+    @pytest.mark.parametrize("url", ["http://nowhere.invalid/", "http://" + "a" * 64 + ".example/", "http://.../"])
+    def test_is_dns_when_the_name_is_not_found(self, url: str) -> None:
+        outcome = post(url)
+
+        assert (outcome.status_code, outcome.reason) == (None, Reason.DNS)
+
+    def test_is_connect_when_nobody_listens(self) -> None:
+        port = closed_port()
+
+        outcome = post(f"http://127.0.0.1:{port}/")
+
+        assert (outcome.status_code, outcome.reason) == (None, Reason.CONNECT)
+        assert f"127.0.0.1:{port} does not accept connections" in outcome.detail
+
+    def test_is_blocked_address_before_any_connection(self, receiver: Receiver, settings: Settings) -> None:
+        settings.WEBHOOK_ALLOWED_NETWORKS = []
+
+        outcome = post(receiver.url)
+
+        assert (outcome.status_code, outcome.reason) == (None, Reason.BLOCKED_ADDRESS)
+        assert "127.0.0.1" in outcome.detail
+        assert receiver.connections == 0
+
+    def test_is_blocked_address_when_a_name_turns_to_a_forbidden_one(
+        self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        look_up = socket.getaddrinfo
+        monkeypatch.setattr(
+            socket,
+            "getaddrinfo",
+            lambda host, *rest, **named: look_up("10.0.0.1" if host == "shop.example" else host, *rest, **named),
+        )
+
+        outcome = post(f"http://shop.example:{receiver.port}/")
+
+        assert outcome.reason == Reason.BLOCKED_ADDRESS
+        assert "shop.example leads to 10.0.0.1" in outcome.detail
+
+    @pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "nonsense", "http://", "http://[::1", ""])
+    def test_is_a_value_even_for_an_address_that_makes_no_sense(self, url: str) -> None:
+        assert post(url).reason in {Reason.BAD_RESPONSE, Reason.DNS}
+
+    def test_lets_a_bug_of_our_own_rise(self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+        def buggy(*_: object, **__: object) -> None:
+            raise RuntimeError("a bug")
+
+        monkeypatch.setattr(guard, "resolve", buggy)
+
+        with pytest.raises(RuntimeError, match="a bug"):
+            post(receiver.url)
+
+
+class TestAddresses:
+    def test_are_connected_to_as_checked_without_a_second_look_up(
+        self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[str] = []
+
+        def getaddrinfo(host: str, port: int, **_: object) -> list[tuple[object, ...]]:
+            asked.append(host)
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+        monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+        outcome = post(f"http://shop.example:{receiver.port}/webhooks")
+
+        assert outcome.reason is None
+        assert asked == ["shop.example"]
+        assert receiver.received[0].headers["host"] == f"shop.example:{receiver.port}"
+
+    def test_are_tried_in_turn(self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+        places = [("127.0.0.9", receiver.port), ("127.0.0.1", receiver.port)]
+        monkeypatch.setattr(
+            socket,
+            "getaddrinfo",
+            lambda *_, **__: [(socket.AF_INET, socket.SOCK_STREAM, 6, "", place) for place in places],
+        )
+
+        outcome = post(f"http://shop.example:{receiver.port}/webhooks")
+
+        assert outcome.reason is None
+
+
+class TestConnection:
+    def test_is_kept_for_the_next_request(self, receiver: Receiver) -> None:
+        for _ in range(5):
+            assert post(receiver.url).reason is None
+
+        assert receiver.connections == 1
+
+    @pytest.mark.parametrize("status", [302, 404, 500])
+    def test_is_kept_after_a_refusal(self, receiver: Receiver, status: int) -> None:
+        answered(receiver, Answer(status, body=b"no" * 1000))
+        post(receiver.url)
+
+        assert receiver.connections == 1
+
+    def test_is_not_kept_after_a_body_that_was_not_read_to_its_end(self, receiver: Receiver) -> None:
+        answered(receiver, Answer(body=b"x" * 100_000))
+        answered(receiver, Answer(201))
+
+        assert [received.connection for received in receiver.received] == [1, 2]
+
+    def test_that_the_receiver_closed_is_replaced(self, receiver: Receiver) -> None:
+        answered(receiver, Wire([misbehaving.OK_HEAD + b"content-length: 2\r\n\r\nok"]))
+        time.sleep(0.05)
+
+        assert post(receiver.url).reason is None
+        assert receiver.connections == 2
+
+    def test_never_gives_the_answer_to_one_request_to_the_next(self, receiver: Receiver) -> None:
+        # An interim answer, and the final one only once the next request may have been sent.
+        late = [b"HTTP/1.1 103 Early Hints\r\n\r\n", 0.2, misbehaving.OK_HEAD + b"content-length: 2\r\n\r\nok"]
+        receiver.answers = [Wire(late), Answer(500, delay_s=0.4)]
+
+        first, second = post(receiver.url), post(receiver.url)
+
+        assert first.reason == Reason.BAD_RESPONSE
+        assert second.status_code == 500
+
+    def test_that_failed_is_given_back_to_the_system(self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(transport, "DEADLINE_S", 0.3)
+        post(receiver.url)
+        before = len(os.listdir("/proc/self/fd"))
+
+        for reply in (misbehaving.HANG_UP, misbehaving.NOT_HTTP, misbehaving.HUGE_BODY, misbehaving.SILENCE) * 3:
+            answered(receiver, reply)
+            post(receiver.url.replace("http:", "https:"))
+            post(f"http://127.0.0.1:{closed_port()}/")
+        post(receiver.url)
+
+        # The receiver's ends of two connections may not have been closed yet.
+        assert len(os.listdir("/proc/self/fd")) <= before + 4
+
+    def test_is_one_threads_own(self, receiver: Receiver) -> None:
+        together = threading.Barrier(4)
+
+        def send_two(_: int) -> None:
+            together.wait()
+            post(receiver.url)
+            post(receiver.url)
+
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(send_two, range(4)))
+
+        assert receiver.connections == 4
+        assert len(receiver.received) == 8
+
+
+class TestDeadline:
+    @pytest.fixture(autouse=True)
+    def _short(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(transport, "DEADLINE_S", 0.6)
+
+    def bounded(self, send: Callable[[], Outcome]) -> Outcome:
+        started = time.monotonic()
+        outcome = send()
+        elapsed = time.monotonic() - started
+        assert 0.4 < elapsed < 1.2
+        assert outcome.duration_ms == pytest.approx(elapsed * 1000, abs=50)
+        return outcome
+
+    def test_ends_silence(self, receiver: Receiver) -> None:
+        outcome = self.bounded(lambda: answered(receiver, misbehaving.SILENCE))
+
+        assert (outcome.status_code, outcome.reason) == (None, Reason.TIMEOUT)
+
+    def test_ends_a_head_that_drips(self, receiver: Receiver) -> None:
+        parts = [part for letter in b"HTTP/1.1 200 OK\r\nx-slow: 1" for part in (bytes([letter]), 0.1)]
+
+        outcome = self.bounded(lambda: answered(receiver, Wire(parts)))
+
+        assert (outcome.status_code, outcome.reason) == (None, Reason.TIMEOUT)
+
+    def test_ends_a_body_that_drips_and_the_status_stands(self, receiver: Receiver) -> None:
+        outcome = self.bounded(lambda: answered(receiver, misbehaving.drip()))
+
+        assert (outcome.status_code, outcome.reason) == (200, None)
+        assert outcome.response_truncated
+
+    def test_leaves_a_refusal_what_it_is_when_its_body_drips(self, receiver: Receiver) -> None:
+        outcome = self.bounded(lambda: answered(receiver, misbehaving.drip(b"HTTP/1.1 410 Gone\r\n")))
+
+        assert (outcome.status_code, outcome.reason) == (410, Reason.GONE)
+
+    def test_ends_chunks_that_drip(self, receiver: Receiver) -> None:
+        parts: list[bytes | float] = [
+            misbehaving.OK_HEAD + b"transfer-encoding: chunked\r\n\r\n",
+            *([b"1\r\n.\r\n", 0.1] * 100),
+        ]
+
+        outcome = self.bounded(lambda: answered(receiver, Wire(parts)))
+
+        assert (outcome.status_code, outcome.reason) == (200, None)
+
+    def test_ends_a_tls_handshake_nobody_answers(self, silent_port: int) -> None:
+        outcome = self.bounded(lambda: post(f"https://127.0.0.1:{silent_port}/"))
+
+        assert (outcome.status_code, outcome.reason) == (None, Reason.TIMEOUT)
+
+    def test_ends_a_request_nobody_reads(self, silent_port: int) -> None:
+        outcome = self.bounded(lambda: post(f"http://127.0.0.1:{silent_port}/", body=bytes(32 * 1024 * 1024)))
+
+        assert (outcome.status_code, outcome.reason) == (None, Reason.TIMEOUT)
+
+    def test_counts_the_time_on_a_kept_connection(self, receiver: Receiver) -> None:
+        post(receiver.url)
+
+        outcome = self.bounded(lambda: answered(receiver, misbehaving.SILENCE))
+
+        assert outcome.reason == Reason.TIMEOUT
+        assert receiver.connections == 1
+
+    def test_spares_the_next_request(self, receiver: Receiver) -> None:
+        answered(receiver, Answer(delay_s=0.3))
+        second = answered(receiver, Answer(delay_s=0.5))
+
+        assert second.reason is None
+
+    def test_leaves_no_thread_behind(self, receiver: Receiver) -> None:
+        post(receiver.url)
+        time.sleep(1.0)
+
+        assert not [thread for thread in threading.enumerate() if thread.name == "deadlines"]
+        assert post(receiver.url).reason is None
+
+    def test_ends_a_connection_nobody_takes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(transport, "CONNECT_TIMEOUT_S", 0.5)
+        with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+            waiting = [socket.socket() for _ in range(8)]
+            for one in waiting:
+                one.setblocking(False)
+                one.connect_ex(full.getsockname())
+
+            outcome = self.bounded(lambda: post(f"http://127.0.0.1:{full.getsockname()[1]}/"))
+
+            for one in waiting:
+                one.close()
+        assert (outcome.status_code, outcome.reason) in {(None, Reason.CONNECT), (None, Reason.TIMEOUT)}
+
+    def test_bounds_a_slow_name_server(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(transport, "CONNECT_TIMEOUT_S", 0.5)
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(2))
+
+        outcome = self.bounded(lambda: post("http://shop.example/"))
+
+        assert (outcome.status_code, outcome.reason) == (None, Reason.DNS)
+
+
+class TestLog:
+    def test_keeps_what_was_answered_and_when(self, receiver: Receiver) -> None:
+        outcome = answered(
+            receiver, Answer(422, body=b'{"error":"sku"}', headers={"x-request-id": "r1", "retry-after": "120"})
+        )
+
+        assert outcome.response_body == '{"error":"sku"}'
+        assert ["x-request-id", "r1"] in outcome.response_headers
+        assert outcome.retry_after == "120"
+        assert not outcome.response_truncated
+        assert abs(outcome.started_at - datetime.now(UTC)) < timedelta(seconds=2)
+
+    def test_keeps_16_kib_of_a_body_and_marks_the_cut(self, receiver: Receiver) -> None:
+        whole = answered(receiver, Answer(body=b"x" * 16_384))
+        cut = answered(receiver, Answer(body=b"x" * 16_385))
+
+        assert (len(whole.response_body), whole.response_truncated) == (16_384, False)
+        assert (len(cut.response_body), cut.response_truncated) == (16_384, True)
+
+    @pytest.mark.parametrize(
+        "reply", [misbehaving.HUGE_BODY, misbehaving.COMPRESSION_BOMB], ids=["1 GB", "64 MB in 64 kB"]
+    )
+    def test_does_not_read_a_body_meant_to_fill_memory(self, receiver: Receiver, reply: Reply) -> None:
+        outcome = answered(receiver, reply)
+
+        assert (len(outcome.response_body), outcome.response_truncated) == (16_384, True)
+        assert outcome.duration_ms < 2_000
+
+    def test_can_be_stored_whatever_bytes_came(self, receiver: Receiver) -> None:
+        outcome = answered(receiver, misbehaving.NUL_AND_INVALID_UTF8)
+
+        assert outcome.response_body.startswith("a�b��")
+        assert outcome.response_body.endswith("c")
+        texts = [outcome.response_body, *(value for header in outcome.response_headers for value in header)]
+        assert not any("\x00" in text for text in texts)
+        assert all(text.encode() for text in texts)
+
+    def test_keeps_a_bounded_part_of_many_or_long_headers(self, receiver: Receiver) -> None:
+        outcome = answered(receiver, Answer(headers={f"x-{n}": "v" * 5_000 for n in range(90)}))
+
+        assert outcome.reason is None
+        assert len(outcome.response_headers) == 50
+        assert max(len(value) for _, value in outcome.response_headers) == 1_000
+
+    def test_masks_secrets_of_either_side(self, receiver: Receiver) -> None:
+        receiver.answers = [Answer(headers={"Set-Cookie": "session=s3cret"})]
+
+        outcome = transport.post(
+            receiver.url,
+            headers={
+                "Authorization": "Bearer s3cret",
+                "X-Own": "s3cret",
+                "Webhook-Signature": "v1,s3cret",
+                "webhook-id": "evt_1",
+            },
+            body=b"{}",
+            masked=["x-own"],
+        )
+
+        assert "s3cret" not in repr(outcome)
+        assert ["Authorization", MASK] in outcome.request_headers
+        assert ["webhook-id", "evt_1"] in outcome.request_headers
+        assert receiver.received[0].headers["x-own"] == "s3cret"
+
+
+class TestTls:
+    @pytest.fixture
+    def authority(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> trustme.CA:
+        """The only one we trust."""
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+        monkeypatch.setattr(requests.adapters, "DEFAULT_CA_BUNDLE_PATH", str(tmp_path / "authority.pem"))
+        return authority
+
+    @staticmethod
+    def context(certificate: trustme.LeafCert) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        certificate.configure_cert(context)
+        return context
+
+    def test_succeeds_and_is_kept(self, authority: trustme.CA) -> None:
+        with running_receiver(self.context(authority.issue_cert("127.0.0.1"))) as receiver:
+            outcomes = [post(receiver.url), post(receiver.url)]
+
+        assert [outcome.reason for outcome in outcomes] == [None, None]
+        assert receiver.connections == 1
+
+    @pytest.mark.usefixtures("authority")
+    def test_refuses_an_authority_it_does_not_know(self) -> None:
+        with running_receiver(self.context(trustme.CA().issue_cert("127.0.0.1"))) as receiver:
+            outcome = post(receiver.url)
+
+        assert (outcome.status_code, outcome.reason) == (None, Reason.TLS)
+        assert "certificate" in outcome.detail
+        assert receiver.received == []
+
+    def test_refuses_a_certificate_for_another_name(self, authority: trustme.CA) -> None:
+        with running_receiver(self.context(authority.issue_cert("shop.example"))) as receiver:
+            outcome = post(receiver.url)
+
+        assert (outcome.status_code, outcome.reason) == (None, Reason.TLS)
+        assert receiver.received == []
+
+    def test_refuses_a_certificate_that_has_expired(self, authority: trustme.CA) -> None:
+        expired = authority.issue_cert("127.0.0.1", not_after=datetime(2020, 1, 1, tzinfo=UTC))
+        with running_receiver(self.context(expired)) as receiver:
+            outcome = post(receiver.url)
+
+        assert (outcome.status_code, outcome.reason) == (None, Reason.TLS)
+        assert "expired" in outcome.detail
+
+    def test_refuses_a_server_that_speaks_none(self, receiver: Receiver) -> None:
+        outcome = post(receiver.url.replace("http:", "https:"))
+
+        assert (outcome.status_code, outcome.reason) == (None, Reason.TLS)
+
+    def test_body_that_drips_ends_at_the_deadline(self, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(transport, "DEADLINE_S", 0.6)
+        with running_receiver(self.context(authority.issue_cert("127.0.0.1"))) as receiver:
+            outcome = answered(receiver, misbehaving.drip(b"HTTP/1.1 500 Oops\r\n"))
+
+        assert (outcome.status_code, outcome.reason) == (500, Reason.HTTP_5XX)
+        assert outcome.duration_ms < 1_200
