@@ -82,9 +82,9 @@ def stop(children: Sequence[Child]) -> None:
 
 
 def stop_event() -> Event:
-    """Set by SIGTERM or SIGINT."""
+    """Set by SIGTERM, by Ctrl-C, or when the terminal is closed."""
     event = Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: event.set())
     return event
 

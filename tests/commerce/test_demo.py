@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 
-from commerce.management.commands.demo import RECEIVERS, Arrival, Ledger
+from commerce.ledger import RECEIVERS, Arrival, Ledger
 
 
 def arrival(receiver: str = "OMS", **values: object) -> Arrival:

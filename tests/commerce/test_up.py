@@ -36,9 +36,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
     yield run
     for process in started:
-        if process.poll() is None:
-            process.terminate()
-            process.wait(15)
+        process.terminate()
+        process.communicate(timeout=15)
 
 
 def wait_until(port: int, path: str) -> None:

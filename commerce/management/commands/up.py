@@ -27,51 +27,55 @@ class Command(BaseCommand):
 
     def handle(self, *, host: str, port: int, web_only: bool, worker_only: bool, demo: bool, **_: Any) -> None:
         stop = processes.stop_event()
-        inbox_port = port + 1
-        for wanted in ([] if worker_only else [port]) + ([inbox_port] if demo else []):
+        web_port = None if worker_only else port
+        self.inbox_port = port + 1 if demo else None
+        for wanted in filter(None, [web_port, self.inbox_port]):
             require_free(host, wanted)
         database.migrate()
-        secret = self._prepare_demo(inbox_port) if demo else ""
-        if not worker_only and not settings.DEBUG:
+        if web_port and not settings.DEBUG:
             call_command("collectstatic", interactive=False, verbosity=0)
         children: list[Child] = []
         try:
-            if not worker_only:
-                children.append(processes.web(host=host, port=port))
+            if self.inbox_port:
+                children.append(self._start_inbox(self.inbox_port))
+            if web_port:
+                children.append(processes.web(host=host, port=web_port))
             if not web_only:
                 children.append(processes.cluster())
-            if demo:
-                children.append(processes.receiver("Demo receiver", port=inbox_port, secret=secret, inbox=True))
-            self._announce(host, None if worker_only else port, inbox_port if demo else None, stop)
-            self._watch(children, stop)
+            self._watch(children, stop, host=host, port=web_port)
         finally:
             processes.stop(children)
         self.stdout.write("Stopped.")
 
-    def _prepare_demo(self, inbox_port: int) -> str:
-        """Load the demo store on the first run, and tell everything to the demo receiver. Returns its secret."""
+    def _start_inbox(self, port: int) -> Child:
+        """The demo receiver, told of everything; on the first run, a shop to have something to tell of."""
         demo_store.allow_loopback()
         if not Product.objects.exists():
             demo_store.load()
-        return demo_store.subscribe_inbox(f"http://127.0.0.1:{inbox_port}/")
+        secret = demo_store.subscribe_inbox(f"http://127.0.0.1:{port}/")
+        return processes.receiver(demo_store.INBOX_NAME, port=port, secret=secret, inbox=True)
 
-    def _announce(self, host: str, port: int | None, inbox_port: int | None, stop: Event) -> None:
-        if port is not None:
-            wait_for_port(host, port, stop)
-            base = f"http://{'localhost' if host in {'127.0.0.1', '0.0.0.0'} else host}:{port}"  # noqa: S104
-            self.stdout.write(f"Admin         {base}/admin/")
-            self.stdout.write(f"API           {base}/api/docs/")
-        if inbox_port is not None:
-            self.stdout.write(f"Receiver      http://localhost:{inbox_port}/  (webhooks as they come)")
-            self.stdout.write(f"Log in as     {demo_store.login_hint()}")
-        self.stdout.write("Running. Ctrl-C stops everything.")
-        self.stdout.flush()
-
-    def _watch(self, children: Sequence[Child], stop: Event) -> None:
-        while not stop.wait(0.2):
+    def _watch(self, children: Sequence[Child], stop: Event, *, host: str, port: int | None) -> None:
+        """Keep the children running until `stop`, and say so once the web server listens on `port`, if there is one."""
+        announced = False
+        while not stop.wait(0.1):
             for child in children:
                 if notice := child.revive():
                     self.stderr.write(notice)
+            if not announced and (port is None or processes.is_listening(port, host)):
+                self._announce(host, port)
+                announced = True
+
+    def _announce(self, host: str, port: int | None) -> None:
+        if port is not None:
+            base = f"http://{'localhost' if host in {'127.0.0.1', '0.0.0.0'} else host}:{port}"  # noqa: S104
+            self.stdout.write(f"Admin         {base}/admin/")
+            self.stdout.write(f"API           {base}/api/docs/")
+        if self.inbox_port is not None:
+            self.stdout.write(f"Receiver      http://localhost:{self.inbox_port}/  (webhooks as they come)")
+            self.stdout.write(f"Log in as     {demo_store.login_hint()}")
+        self.stdout.write("Running. Ctrl-C stops everything.")
+        self.stdout.flush()
 
 
 def port_number(text: str) -> int:
@@ -90,10 +94,3 @@ def require_free(host: str, port: int) -> None:
             raise CommandError(
                 f"Port {port} on {host} cannot be used: {error.strerror}. Choose another with --port."
             ) from None
-
-
-def wait_for_port(host: str, port: int, stop: Event) -> None:
-    """Return when something listens there, or when it is time to stop."""
-    address = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104
-    while not (stop.wait(0.1) or processes.is_listening(port, address)):
-        pass
