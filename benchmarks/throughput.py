@@ -28,9 +28,12 @@ def engine(kind: str) -> float:
 
 def bare() -> float:
     """The same processes and threads, no database."""
-    script = "import sys, django; django.setup(); from benchmarks.work import bare_loop;" \
-             "bare_loop(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])"
+    script = (
+        "import sys, django; django.setup(); from benchmarks.work import bare_loop;"
+        "bare_loop(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])"
+    )
     import os
+
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "commerce.settings", "DEBUG": "true"}
     with harness.FastReceiver() as receiver:
         command = [sys.executable, "-c", script, receiver.url, str(COUNT // PROCESSES), str(THREADS), BODY]

@@ -14,7 +14,13 @@ from webhooks.outbox import emit
 
 def subscribe(url: str, max_in_flight: int = 8) -> int:
     created = subscriptions.create(
-        name="Bench", url=url, event_types=["*"], headers={"x-api-key": "k"}, by="bench", now=datetime.now(UTC), max_in_flight=max_in_flight
+        name="Bench",
+        url=url,
+        event_types=["*"],
+        headers={"x-api-key": "k"},
+        by="bench",
+        now=datetime.now(UTC),
+        max_in_flight=max_in_flight,
     )
     return created.pk
 

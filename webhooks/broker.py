@@ -36,7 +36,7 @@ def _ring_now() -> None:
     async_task("webhooks.tasks.drain", broker=_Bell(BELL))
 
 
-class _Claiming(ORM):
+class _Claiming(ORM):  # type: ignore[misc]
     """Tasks are rows; enqueueing one wakes the clusters that listen."""
 
     def enqueue(self, task: str) -> int | None:
@@ -58,19 +58,26 @@ class _Bell(_Claiming):
     """Holds one waiting task at most: a burst of commits wakes the cluster once."""
 
     # A wake-up that a crash of the database loses is made up for by the clock: it need not wait for the disk.
+    _WAITING = "SELECT 1 FROM django_q_ormq WHERE key = %s AND lock <= %s"
     _RELAXED = "FROM (SELECT set_config('synchronous_commit', 'off', true)) AS relaxed"
 
     def enqueue(self, task: str) -> int | None:
         now = self._moment(timezone.now())
         relaxed = self._RELAXED if connection.vendor == "postgresql" else ""
         return self._put(
-            f"SELECT %s, %s, %s {relaxed} WHERE NOT EXISTS (SELECT 1 FROM django_q_ormq WHERE key = %s AND lock <= %s)",
+            f"SELECT %s, %s, %s {relaxed} WHERE NOT EXISTS ({self._WAITING})",
             [BELL, task, now, BELL, now],
         )
 
 
 class InstantBroker(_Claiming):
     """What a cluster takes its tasks from: `Q_CLUSTER["broker_class"]`."""
+
+    _TAKE = """
+        UPDATE django_q_ormq SET lock = %s WHERE id IN (
+            SELECT id FROM django_q_ormq WHERE key IN (%s, %s) AND lock <= %s ORDER BY id LIMIT %s {skip}
+        ) RETURNING id, payload
+    """
 
     def __init__(self, list_key: str | None = None) -> None:
         super().__init__(list_key)
@@ -119,9 +126,7 @@ class InstantBroker(_Claiming):
         with connection.cursor() as cursor:
             skip = "FOR UPDATE SKIP LOCKED" if connection.vendor == "postgresql" else ""
             cursor.execute(
-                "UPDATE django_q_ormq SET lock = %s WHERE id IN ("
-                f" SELECT id FROM django_q_ormq WHERE key IN (%s, %s) AND lock <= %s ORDER BY id LIMIT %s {skip}"  # noqa: S608
-                ") RETURNING id, payload",
+                self._TAKE.format(skip=skip),
                 [self._moment(self.timeout(None)), self.list_key, BELL, self._moment(now), Conf.BULK],
             )
             return list(cursor.fetchall())

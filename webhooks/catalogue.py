@@ -27,7 +27,7 @@ class Subject:
 
 @dataclass(frozen=True, kw_only=True)
 class EventType:
-    """A kind of event. `serializer` turns the fact it is emitted for into the body's `data`; `example` is one such `data`."""
+    """A kind of event. `serializer` turns the fact it is emitted for into `data`; `example` is one such `data`."""
 
     name: str
     summary: str

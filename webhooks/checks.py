@@ -11,8 +11,8 @@ REQUIRED = {"ack_failures": True, "max_attempts": 1, "save_limit": -1}
 @register("webhooks")
 def check_queue(**_: Any) -> list[CheckMessage]:
     """django-q2's defaults send a task again while it still runs, and keep failed ones on the queue for ever."""
-    queue = settings.Q_CLUSTER
-    faults = [
+    queue: dict[str, Any] = settings.Q_CLUSTER
+    faults: list[CheckMessage] = [
         Error(f'Q_CLUSTER["{name}"] must be {value!r}.', id="webhooks.E001")
         for name, value in REQUIRED.items()
         if queue.get(name) != value

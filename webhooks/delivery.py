@@ -82,7 +82,7 @@ def _due(now: datetime) -> Any:
 
 
 def _one_claim_at_a_time() -> None:
-    """Two claims at once could each take one of two events of a subject. SQLite's transactions are exclusive already."""
+    """Two claims at once could each take one of two events of a subject. SQLite has one writer anyhow."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_CLAIM_LOCK])
@@ -168,7 +168,15 @@ def _lease(ids: Sequence[int], *, owner: str, now: datetime) -> Sequence[int]:
 def _load(ids: Sequence[int], subscriptions: Mapping[int, Subscription]) -> list[Claimed]:
     if not ids:
         return []
-    columns = ("id", "attempt_count", "attempts_before", "resent_by", "event__public_id", "event__body", "subscription_id")
+    columns = (
+        "id",
+        "attempt_count",
+        "attempts_before",
+        "resent_by",
+        "event__public_id",
+        "event__body",
+        "subscription_id",
+    )
     rows = Delivery.objects.filter(pk__in=ids).values_list(*columns)
     return [
         Claimed(pk, count, before, bool(resent_by), event_id, body, subscriptions[subscription_id])
@@ -311,7 +319,10 @@ def recover_leases(now: datetime) -> int:
         Attempt.objects.bulk_create([_lost_attempt(delivery, now) for delivery in lost])
         for delivery in lost:
             Delivery.objects.filter(pk=delivery.pk).update(
-                **_released(State.PENDING, now), lane=Delivery.Lane.LATE, last_status_code=None, last_reason=Reason.WORKER_LOST
+                **_released(State.PENDING, now),
+                lane=Delivery.Lane.LATE,
+                last_status_code=None,
+                last_reason=Reason.WORKER_LOST,
             )
     return len(lost)
 

@@ -57,10 +57,12 @@ class Sender:
             self.senders.submit(self._send, one)
 
     def wait(self, *, free: int) -> bool:
-        """Until something has been recorded and `free` threads are idle, or PATIENCE_S; whether anything was recorded."""
+        """Until something is recorded and `free` threads are idle, or PATIENCE_S; whether anything was recorded."""
         with self.progress:
             before = self.in_flight
-            self.progress.wait_for(lambda: self.in_flight < before and self.free >= free or not self.in_flight, PATIENCE_S)
+            self.progress.wait_for(
+                lambda: (self.in_flight < before and self.free >= free) or not self.in_flight, PATIENCE_S
+            )
             return self.in_flight < before
 
     def close(self) -> None:
@@ -136,7 +138,7 @@ def sender() -> Sender:
 
 
 def drain() -> None:
-    """Claim and send until nothing is due, or for DRAIN_S; answers that take their time are recorded after it has ended."""
+    """Claim and send until nothing is due, or for DRAIN_S; slow answers are recorded after it has ended."""
     mine = sender()
     mine.draining += 1
     try:

@@ -31,7 +31,9 @@ class PingSerializer(serializers.Serializer[Ping]):
 TEST = EventType(
     name="webhook.test",
     summary="Somebody pressed “Send test event”: proves that address, headers and signature work.",
-    subject=Subject(kind="subscription", id=lambda ping: ping.subscription_id, label=lambda ping: ping.subscription_name),
+    subject=Subject(
+        kind="subscription", id=lambda ping: ping.subscription_id, label=lambda ping: ping.subscription_name
+    ),
     serializer=PingSerializer,
     example={
         "subscription_id": "sub_01jdcq9v8k3x5w2m7r4t6y8z0a",

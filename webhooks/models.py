@@ -1,4 +1,4 @@
-"""The engine's rows: who is told (Subscription), what (Event), this one owed to that one (Delivery), and each try (Attempt)."""
+"""The engine's rows: who is told (Subscription), what (Event), that this one is owed it (Delivery), each try (Attempt)."""
 
 from datetime import datetime
 
@@ -35,7 +35,9 @@ class Subscription(models.Model):
     secrets = EncryptedJSONField(default=list)
     ordering = models.CharField(max_length=20, choices=Ordering, default=Ordering.BEST_EFFORT)
     retry_schedule = models.JSONField(
-        null=True, blank=True, help_text="Seconds to wait after each failure. Empty: the default of ten attempts over three days."
+        null=True,
+        blank=True,
+        help_text="Seconds to wait after each failure. Empty: the default of ten attempts over three days.",
     )
     max_in_flight = models.PositiveSmallIntegerField(
         default=8, validators=[MinValueValidator(1), MaxValueValidator(100)], help_text="Requests under way at once."
@@ -44,7 +46,9 @@ class Subscription(models.Model):
     state_reason = models.CharField(max_length=300, blank=True)
     state_changed_at = models.DateTimeField(default=timezone.now)
     state_changed_by = models.CharField(max_length=150, blank=True)
-    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
@@ -76,6 +80,9 @@ class EventSequence(models.Model):
 
     subject = models.CharField(max_length=100, primary_key=True)
     last = models.PositiveBigIntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.subject} {self.last}"
 
 
 class Event(models.Model):
@@ -149,10 +156,16 @@ class Delivery(models.Model):
             ),
         ]
         indexes = [
-            models.Index("subscription", "lane", "next_attempt_at", "id", name="delivery_due", condition=Q(state="pending")),
+            models.Index(
+                "subscription", "lane", "next_attempt_at", "id", name="delivery_due", condition=Q(state="pending")
+            ),
             models.Index("subscription", "lease_until", name="delivery_leased", condition=Q(state="sending")),
             models.Index(
-                "subscription", "subject", "id", name="delivery_open", condition=Q(state__in=["pending", "sending", "parked"])
+                "subscription",
+                "subject",
+                "id",
+                name="delivery_open",
+                condition=Q(state__in=["pending", "sending", "parked"]),
             ),
             models.Index("subscription", F("id").desc(), name="delivery_by_subscription"),
             models.Index("state", F("id").desc(), name="delivery_by_state"),
@@ -198,4 +211,3 @@ class Attempt(models.Model):
     @property
     def succeeded(self) -> bool:
         return not self.reason
-

@@ -20,7 +20,9 @@ def emit(event_type: EventType, fact: Any, *, only_to: Subscription | None = Non
     subscription a test event is for.
     """
     if not connection.in_atomic_block:
-        raise transaction.TransactionManagementError(f"{event_type.name} must be emitted in the transaction of its change.")
+        raise transaction.TransactionManagementError(
+            f"{event_type.name} must be emitted in the transaction of its change."
+        )
     event = _build(event_type, fact)
     event.save(force_insert=True)
     _owe(event, [only_to] if only_to else _subscriptions_to(event))

@@ -3,7 +3,6 @@
 A `Fact` is a row that is added and never changed; a `WatchedModel` is one that people edit in forms.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, NoReturn, Self
@@ -13,11 +12,13 @@ from django.db.models.signals import post_save
 from django.utils import timezone
 
 from webhooks.catalogue import EventType
-from webhooks.errors import DomainError as DomainError
-from webhooks.fields import PublicIdField as PublicIdField
+from webhooks.errors import DomainError
+from webhooks.fields import PublicIdField
 from webhooks.models import Event
 from webhooks.outbox import amend, emit, retract
-from webhooks.timers import every as every
+from webhooks.timers import every
+
+__all__ = ["Change", "DomainError", "Fact", "PublicIdField", "WatchedModel", "every", "watch"]
 
 
 class FactQuerySet(models.QuerySet[Any]):
@@ -43,7 +44,7 @@ class Fact(models.Model):
     class Meta:
         abstract = True
 
-    def save(self, **kwargs: Any) -> None:  # type: ignore[override]
+    def save(self, **kwargs: Any) -> None:
         if not self._state.adding:
             raise TypeError(f"{type(self).__name__} is a fact: it cannot be changed once it is added.")
         with transaction.atomic():
@@ -99,6 +100,16 @@ class WatchedModel(models.Model):
 
     _before: dict[str, Any] | None = None
 
+    def save(self, **kwargs: Any) -> None:
+        with transaction.atomic():
+            if not self._state.adding and self._before is not None and self._changed_since(self._before):
+                self.version += 1
+                self.updated_at = timezone.now()
+                if kwargs.get("update_fields") is not None:
+                    kwargs["update_fields"] = {*kwargs["update_fields"], "version", "updated_at"}
+            super().save(**kwargs)
+            self._before = self._watched_values()
+
     @classmethod
     def from_db(cls, db: str | None, field_names: Any, values: Any) -> Self:
         row = super().from_db(db, field_names, values)
@@ -113,16 +124,6 @@ class WatchedModel(models.Model):
     def _changed_since(self, before: dict[str, Any]) -> tuple[str, ...]:
         now = self._watched_values()
         return tuple(name for name in self.WATCHED if name in now and now[name] != before.get(name))
-
-    def save(self, **kwargs: Any) -> None:  # type: ignore[override]
-        with transaction.atomic():
-            if not self._state.adding and self._before is not None and self._changed_since(self._before):
-                self.version += 1
-                self.updated_at = timezone.now()
-                if kwargs.get("update_fields") is not None:
-                    kwargs["update_fields"] = {*kwargs["update_fields"], "version", "updated_at"}
-            super().save(**kwargs)
-            self._before = self._watched_values()
 
 
 def watch(model: type[WatchedModel], *, created: EventType | None, updated: EventType) -> None:

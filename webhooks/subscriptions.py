@@ -23,7 +23,8 @@ MAX_HEADER_VALUE = 4096
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\x20-\x7e]*")
 _OURS = re.compile(
-    r"webhook-.*|content-.*|host|user-agent|connection|transfer-encoding|accept-encoding|expect|te|trailer|upgrade", re.IGNORECASE
+    r"webhook-.*|content-.*|host|user-agent|connection|transfer-encoding|accept-encoding|expect|te|trailer|upgrade",
+    re.IGNORECASE,
 )
 
 
@@ -48,12 +49,18 @@ def start_draft(owner: User) -> Subscription:
 
 
 def create(
-    *, name: str, url: str, event_types: Sequence[str], headers: Mapping[str, str], by: str, now: datetime, **options: Any
+    *,
+    name: str,
+    url: str,
+    event_types: Sequence[str],
+    headers: Mapping[str, str],
+    by: str,
+    now: datetime,
+    **options: Any,
 ) -> Subscription:
     """An active subscription with a new secret. Raises InvalidSubscription."""
-    subscription = Subscription(
-        name=name, url=url, event_types=list(event_types), headers=dict(headers), created_at=now, **options
-    )
+    subscription = Subscription(name=name, url=url, event_types=list(event_types), created_at=now, **options)
+    subscription.headers = dict(headers)
     activate(subscription, by=by, now=now)
     return subscription
 
@@ -104,10 +111,14 @@ def check_headers(headers: Mapping[str, str]) -> None:
     if len(headers) > MAX_HEADERS:
         raise InvalidSubscription(f"At most {MAX_HEADERS} headers can be sent.", field="headers")
     if len({name.lower() for name in headers}) < len(headers):
-        raise InvalidSubscription("A header can be given once only; upper and lower case are the same.", field="headers")
+        raise InvalidSubscription(
+            "A header can be given once only; upper and lower case are the same.", field="headers"
+        )
     for name, value in headers.items():
         if not _TOKEN.fullmatch(name):
-            raise InvalidSubscription(f"{name!r} is not a header name: use letters, digits and hyphens.", field="headers")
+            raise InvalidSubscription(
+                f"{name!r} is not a header name: use letters, digits and hyphens.", field="headers"
+            )
         if _OURS.fullmatch(name):
             raise InvalidSubscription(f"{name} is set by the engine and cannot be changed.", field="headers")
         if not isinstance(value, str) or len(value) > MAX_HEADER_VALUE or not _VALUE.fullmatch(value):
@@ -170,11 +181,11 @@ def _expect(subscription: Subscription, *states: Subscription.State) -> None:
         raise SubscriptionConflict(f"{subscription} is {subscription.state}, not {' or '.join(states)}.")
 
 
-def _change_state(subscription: Subscription, state: Subscription.State, *, by: str, now: datetime, reason: str = "") -> None:
+def _change_state(
+    subscription: Subscription, state: Subscription.State, *, by: str, now: datetime, reason: str = ""
+) -> None:
     subscription.state = state
     subscription.state_reason = reason
     subscription.state_changed_at = now
     subscription.state_changed_by = by
     subscription.save()
-
-
