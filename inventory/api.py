@@ -17,6 +17,7 @@ from inventory import stock
 from inventory.models import Product, StockLevel, StockMovement, Warehouse, is_country
 from inventory.money import AmountField, CurrencyField
 from inventory.serializers import ProductSerializer, StockLevelSerializer
+from webhooks.bodies import Body, MomentFilter
 
 # More than any warehouse holds, and small enough that no sum of them can leave the database's range.
 MOST_UNITS = 10**9
@@ -41,7 +42,7 @@ def add(serializer: serializers.BaseSerializer[Any]) -> None:
 
 
 class ProductFilter(filters.FilterSet):  # type: ignore[misc]
-    updated_since = filters.IsoDateTimeFilter("updated_at", "gte")
+    updated_since = MomentFilter("updated_at", "gte")
 
     class Meta:
         model = Product
@@ -51,10 +52,10 @@ class ProductFilter(filters.FilterSet):  # type: ignore[misc]
 class StockLevelFilter(filters.FilterSet):  # type: ignore[misc]
     sku = filters.CharFilter("product__sku")
     warehouse = filters.CharFilter("warehouse__code")
-    updated_since = filters.IsoDateTimeFilter("updated_at", "gte")
+    updated_since = MomentFilter("updated_at", "gte")
 
 
-class ProductWriteSerializer(serializers.ModelSerializer[Product]):
+class ProductWriteSerializer(Body, serializers.ModelSerializer[Product]):
     price_amount = AmountField(source="price_minor")
     currency = CurrencyField()
 
@@ -71,7 +72,7 @@ class ProductWriteSerializer(serializers.ModelSerializer[Product]):
         return ProductSerializer(Product.objects.with_available().get(pk=instance.pk)).data
 
 
-class WarehouseSerializer(serializers.ModelSerializer[Warehouse]):
+class WarehouseSerializer(Body, serializers.ModelSerializer[Warehouse]):
     ships_to = serializers.ListField(
         child=serializers.CharField(validators=[is_country]), required=False, help_text="Countries. Empty: everywhere."
     )
@@ -98,7 +99,7 @@ class WarehouseField(serializers.SlugRelatedField[Warehouse]):
         return within_reach(self.context["request"])
 
 
-class AdjustmentSerializer(serializers.Serializer[Any]):
+class AdjustmentSerializer(Body):
     """Either `delta`, or what was counted: `on_hand`, and the `expected_on_hand` the counting began with."""
 
     sku = ProductField(source="product")
@@ -116,12 +117,12 @@ class AdjustmentSerializer(serializers.Serializer[Any]):
         return attrs
 
 
-class SaleLineSerializer(serializers.Serializer[Any]):
+class SaleLineSerializer(Body):
     sku = ProductField()
     quantity = serializers.IntegerField(min_value=1, max_value=MOST_UNITS)
 
 
-class SaleSerializer(serializers.Serializer[Any]):
+class SaleSerializer(Body):
     warehouse = WarehouseField()
     reference = serializers.CharField(max_length=100)
     lines = SaleLineSerializer(many=True, allow_empty=False, max_length=MOST_LINES)  # type: ignore[call-arg]

@@ -14,6 +14,7 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 
 from webhooks import catalogue, replay, subscriptions
+from webhooks.bodies import MomentFilter
 from webhooks.models import Delivery, Subscription
 from webhooks.serializers import (
     DeliveryDetailSerializer,
@@ -42,8 +43,8 @@ class DeliveryFilter(filters.FilterSet):  # type: ignore[misc]
     state = filters.ChoiceFilter(choices=Delivery.State.choices)
     event_type = filters.CharFilter()
     subject = filters.CharFilter()
-    since = filters.IsoDateTimeFilter("created_at", "gte")
-    until = filters.IsoDateTimeFilter("created_at", "lt")
+    since = MomentFilter("created_at", "gte")
+    until = MomentFilter("created_at", "lt")
 
 
 class SubscriptionsView(generics.ListCreateAPIView[Subscription]):

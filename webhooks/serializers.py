@@ -7,6 +7,7 @@ from django.utils import timezone
 from rest_framework import serializers
 
 from webhooks import subscriptions
+from webhooks.bodies import Body
 from webhooks.catalogue import EventType
 from webhooks.models import Attempt, Delivery, Subscription
 from webhooks.schema import body_example, body_schema
@@ -23,9 +24,7 @@ class HeadersField(serializers.DictField):
         return dict.fromkeys(value, MASK)
 
 
-class SubscriptionSerializer(serializers.ModelSerializer[Subscription]):
-    """Fields it does not know, or that cannot be written, are refused: a wish must not be ignored quietly."""
-
+class SubscriptionSerializer(Body, serializers.ModelSerializer[Subscription]):
     id = serializers.CharField(source="public_id", read_only=True)
     url = serializers.CharField(max_length=2000)
     event_types = serializers.ListField(child=serializers.CharField(max_length=100), max_length=200)
@@ -54,21 +53,6 @@ class SubscriptionSerializer(serializers.ModelSerializer[Subscription]):
             "created_at",
         )
         read_only_fields = ("state", "state_reason", "state_changed_at", "created_at")
-
-    def to_internal_value(self, data: Any) -> Any:
-        if isinstance(data, dict):
-            self._refuse_unknown(data)
-        return super().to_internal_value(data)
-
-    def _refuse_unknown(self, data: dict[str, Any]) -> None:
-        writable = {name for name, field in self.fields.items() if not field.read_only}
-        refusals = {
-            name: "This cannot be written." if name in self.fields else "There is no such field."
-            for name in data
-            if name not in writable
-        }
-        if refusals:
-            raise serializers.ValidationError(refusals, code="unknown_field")
 
     def validate_url(self, url: str) -> str:
         _in_words(subscriptions.check_url, url)

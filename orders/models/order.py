@@ -145,6 +145,13 @@ class Order(models.Model):
     objects = OrderQuerySet.as_manager()
 
     class Meta:
+        permissions = [
+            ("confirm_order", "Can confirm orders"),
+            ("pack_order", "Can mark orders packed"),
+            ("ship_order", "Can mark orders shipped"),
+            ("deliver_order", "Can mark orders delivered"),
+            ("cancel_order", "Can cancel orders"),
+        ]
         constraints = [
             models.CheckConstraint(
                 name="order_total_adds_up",

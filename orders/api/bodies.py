@@ -1,0 +1,186 @@
+"""What callers may send."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.utils import timezone
+from rest_framework import serializers
+from rest_framework.fields import empty
+
+from inventory.models import is_country
+from inventory.money import AmountField, CurrencyField
+from orders import fulfilment
+from orders.models import Customer, Payment
+from orders.models.shipment import TrackingStatus
+from webhooks.bodies import Body
+
+MOST_LINES = 100
+# With MOST_LINES and the dearest price there can be, the total still fits the database's 64 bits.
+MOST_UNITS = 10_000
+# How far the clock of a courier or a warehouse may be ahead of ours.
+CLOCK_SKEW = timedelta(minutes=5)
+
+
+class OptionalText(serializers.CharField):
+    """May be absent, empty or null: all mean that nothing is there."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(required=False, allow_blank=True, allow_null=True, **kwargs)
+
+    def run_validation(self, data: Any = empty) -> Any:
+        return super().run_validation("" if data is None else data)
+
+
+class OptionalUrl(OptionalText, serializers.URLField):
+    pass
+
+
+class LocaleField(serializers.RegexField):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(r"\A[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*\Z", max_length=20, **kwargs)
+
+
+class EmailInLowerCase(serializers.EmailField):
+    def to_internal_value(self, data: Any) -> str:
+        return str(super().to_internal_value(data)).lower()
+
+
+class PastMoment(serializers.DateTimeField):
+    def to_internal_value(self, value: Any) -> datetime:
+        moment: datetime = super().to_internal_value(value)
+        if moment > timezone.now() + CLOCK_SKEW:
+            raise serializers.ValidationError("This moment has not come yet.", code="in_the_future")
+        return moment
+
+
+class CartContact(Body):
+    email = serializers.EmailField(max_length=254)
+    name = OptionalText(max_length=200)
+    phone = OptionalText(max_length=40)
+    locale = LocaleField(required=False)
+
+
+class CartLine(Body):
+    sku = serializers.CharField(max_length=64)
+    quantity = serializers.IntegerField(min_value=1, max_value=MOST_UNITS)
+
+
+class CartAddress(Body):
+    name = serializers.CharField(max_length=200)
+    line1 = serializers.CharField(max_length=200)
+    line2 = OptionalText(max_length=200)
+    city = serializers.CharField(max_length=100)
+    region = OptionalText(max_length=100)
+    postal_code = serializers.CharField(max_length=20)
+    country = serializers.CharField(validators=[is_country])
+    phone = OptionalText(max_length=40)
+
+
+class CartPayment(Body):
+    method = serializers.CharField(max_length=40, help_text="Such as card; cod is cash on delivery.")
+    gateway = OptionalText(max_length=40)
+    reference = OptionalText(max_length=200, help_text="What the gateway calls this checkout.")
+
+
+class PlaceOrder(Body):
+    customer = CartContact()
+    lines = CartLine(many=True, allow_empty=False, max_length=MOST_LINES)  # type: ignore[call-arg]
+    shipping_address = CartAddress()
+    payment = CartPayment()
+    channel = OptionalText(max_length=40, help_text="A token's own channel goes before it. Without either: web.")
+
+
+class Nothing(Body):
+    """A verb that says it all by itself."""
+
+
+class LineChoice(Body):
+    line_id = serializers.CharField(max_length=40)
+    quantity = serializers.IntegerField(min_value=1, max_value=MOST_UNITS * MOST_LINES)
+
+
+class ChoosesLines(Body):
+    """Read, its `lines` are the units by line, as the verbs take them."""
+
+    lines = LineChoice(  # type: ignore[call-arg]
+        many=True,
+        required=False,
+        allow_empty=False,
+        max_length=MOST_LINES,
+        help_text="Without them: all that is not packed yet.",
+    )
+
+    def validate_lines(self, lines: list[dict[str, Any]]) -> dict[str, int]:
+        quantities = {line["line_id"]: line["quantity"] for line in lines}
+        if len(quantities) < len(lines):
+            raise serializers.ValidationError("Name each line once.")
+        return quantities
+
+
+class CancelOrder(ChoosesLines):
+    reason = serializers.CharField(max_length=500)
+
+
+class RecordPayment(Body):
+    result = serializers.ChoiceField(Payment.Result.choices)
+    kind = serializers.ChoiceField(Payment.Kind.choices)
+    amount = AmountField(source="amount_minor")
+    currency = CurrencyField()
+    method = serializers.CharField(max_length=40)
+    gateway = serializers.CharField(max_length=40)
+    gateway_reference = serializers.CharField(
+        max_length=200, help_text="The same again, with the same kind and result, has no further effect."
+    )
+    failure_code = OptionalText(max_length=60)
+    failure_message = OptionalText(max_length=500)
+
+
+class PackOrder(ChoosesLines):
+    package_count = serializers.IntegerField(min_value=1, max_value=1_000, required=False)
+    weight_grams = serializers.IntegerField(min_value=1, max_value=10**9, required=False, allow_null=True)
+
+
+class ShipParcel(Body):
+    carrier = serializers.CharField(max_length=60)
+    carrier_service = OptionalText(max_length=60)
+    tracking_number = serializers.CharField(
+        max_length=80, help_text=f'"{fulfilment.UNTRACKED}" for a parcel that goes without one.'
+    )
+    tracking_url = OptionalUrl(max_length=500)
+    estimated_delivery_at = serializers.DateTimeField(required=False, allow_null=True)
+
+
+class TrackParcel(Body):
+    status = serializers.ChoiceField(TrackingStatus.choices)
+    occurred_at = PastMoment()
+    message = OptionalText(max_length=500)
+    location = OptionalText(max_length=200)
+    estimated_delivery_at = serializers.DateTimeField(required=False, allow_null=True)
+
+
+class DeliverParcel(Body):
+    """Made for an order, whose currency the cash is in."""
+
+    delivered_at = PastMoment(required=False, help_text="Without it: now.")
+    received_by = OptionalText(max_length=150)
+    cod_collected_amount = AmountField(
+        source="collected_minor", required=False, allow_null=True, help_text="The cash that the courier took."
+    )
+    currency = CurrencyField(required=False)
+
+    def validate_currency(self, currency: str) -> str:
+        order: Any = self.instance
+        if currency != order.currency:
+            raise serializers.ValidationError(f"Order {order} is in {order.currency}.")
+        return currency
+
+
+class WriteCustomer(Body, serializers.ModelSerializer[Customer]):
+    email = EmailInLowerCase(max_length=254)
+    name = OptionalText(max_length=200)
+    phone = OptionalText(max_length=40)
+    locale = LocaleField(required=False)
+
+    class Meta:
+        model = Customer
+        fields = ("email", "name", "phone", "locale", "accepts_marketing")

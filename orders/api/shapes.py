@@ -1,0 +1,219 @@
+"""What callers are answered: the blocks of the events, and what only a reader of the API asks for."""
+
+from typing import Any
+
+from django.db.models import Prefetch, QuerySet
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from inventory.models import Warehouse
+from orders.models import Allocation, Order, OrderTransition, Payment, Shipment
+from orders.models.order import OrderQuerySet, Units
+from orders.models.shipment import TrackingStatus
+from orders.serializers import (
+    AddressBlock,
+    CustomerBlock,
+    LineBlock,
+    OrderBlock,
+    PaymentBlock,
+    ShipmentBlock,
+    TextOrNull,
+)
+
+
+def _parcels(**of: Any) -> Prefetch:  # type: ignore[type-arg]
+    shipments = Shipment.objects.filter(**of).select_related("warehouse").order_by("index")
+    return Prefetch("shipments", shipments.prefetch_related("lines", "tracking_updates"), to_attr="parcels")
+
+
+def with_details() -> OrderQuerySet:
+    """For OrderDetail: six statements, however much there is of an order."""
+    attempts = Prefetch("payments", Payment.objects.order_by("pk"), to_attr="attempts")
+    return Order.objects.with_items().prefetch_related(_parcels(), attempts)
+
+
+def with_parts_of(warehouses: QuerySet[Warehouse]) -> OrderQuerySet:
+    """For OrderToFulfil: what these warehouses hold and have packed. Six statements, however many orders."""
+    held = Allocation.objects.filter(level__warehouse__in=warehouses).select_related("level__warehouse").order_by("pk")
+    return Order.objects.with_items().prefetch_related(
+        Prefetch("items__allocations", held, to_attr="held"), _parcels(warehouse__in=warehouses)
+    )
+
+
+def with_timeline() -> OrderQuerySet:
+    """For TrackedOrder."""
+    steps = Prefetch("transitions", OrderTransition.objects.order_by("pk"), to_attr="steps")
+    return Order.objects.with_items().prefetch_related(_parcels(), steps)
+
+
+class ParcelLine(serializers.Serializer[Any]):
+    line_id = serializers.CharField(source="line.public_id")
+    product_id = serializers.CharField(source="line.product.public_id")
+    sku = serializers.CharField(source="line.sku")
+    name = serializers.CharField(source="line.name")
+    quantity = serializers.IntegerField()
+
+
+class Journey(serializers.Serializer[Any]):
+    """Where a parcel is, for whoever waits for it."""
+
+    state = serializers.CharField()
+    carrier = TextOrNull()
+    carrier_service = TextOrNull()
+    tracking_number = TextOrNull()
+    tracking_url = TextOrNull()
+    tracking_status = TextOrNull()
+    packed_at = serializers.DateTimeField()
+    shipped_at = serializers.DateTimeField(allow_null=True)
+    estimated_delivery_at = serializers.DateTimeField(allow_null=True)
+    delivered_at = serializers.DateTimeField(allow_null=True)
+    lines = ParcelLine(source="contents", many=True)
+
+
+class Parcel(ShipmentBlock, Journey):
+    packed_by = serializers.CharField()
+    package_count = serializers.IntegerField()
+    weight_grams = serializers.IntegerField(allow_null=True)
+    received_by = TextOrNull()
+
+
+class MovedParcel(Parcel):
+    """A parcel after a verb, with what that made of its order."""
+
+    order_id = serializers.CharField(source="order.public_id")
+    order_number = serializers.CharField(source="order.number")
+    order_status = serializers.CharField(source="order.status")
+
+
+class PackedOrder(serializers.Serializer[Any]):
+    order_id = serializers.CharField(source="order.public_id")
+    order_number = serializers.CharField(source="order.number")
+    order_status = serializers.CharField(source="order.status")
+    shipments = Parcel(many=True)
+
+
+class PaymentAttempt(PaymentBlock):
+    result = serializers.CharField()
+    failure_code = TextOrNull()
+    failure_message = TextOrNull()
+
+
+class PaidOrder(PaymentAttempt):
+    """An attempt, with what it made of its order."""
+
+    order_status = serializers.CharField(source="order.status")
+    payment_status = serializers.CharField(source="order.payment_status")
+
+
+class OrderSummary(OrderBlock):
+    warehouse_code = TextOrNull()
+    updated_at = serializers.DateTimeField()
+
+
+class Promise(serializers.Serializer[Any]):
+    promised_delivery_from = serializers.DateField(source="promised_from")
+    promised_delivery_to = serializers.DateField(source="promised_to")
+
+
+class BoughtLine(LineBlock):
+    """A line with its counters: of how many units each step has been taken."""
+
+    cancelled = serializers.IntegerField(source="line.cancelled")
+    packed = serializers.IntegerField(source="line.packed")
+    shipped = serializers.IntegerField(source="line.shipped")
+    delivered = serializers.IntegerField(source="line.delivered")
+
+
+class OrderDetail(OrderSummary, Promise):
+    """Of `with_details()`."""
+
+    payment_method = serializers.CharField()
+    payment_gateway = TextOrNull()
+    ship_by_at = serializers.DateTimeField()
+    hold_expires_at = serializers.DateTimeField(allow_null=True)
+    tracking_token = serializers.CharField()
+    shipping_address = AddressBlock(source="*")
+    lines = serializers.SerializerMethodField()
+    shipments = Parcel(source="parcels", many=True)
+    payments = PaymentAttempt(source="attempts", many=True)
+
+    @extend_schema_field(BoughtLine(many=True))
+    def get_lines(self, order: Order) -> Any:
+        bought = [Units(line, line.quantity, line.warehouse_code) for line in order.items]
+        return BoughtLine(bought, many=True).data
+
+
+class LineToPack(ParcelLine):
+    """The units of a line that one warehouse holds for it."""
+
+    packed = serializers.IntegerField()
+    warehouse_code = serializers.CharField(source="level.warehouse.code")
+
+
+class OrderToFulfil(OrderSummary, Promise):
+    """Of `with_parts_of()`."""
+
+    ship_by_at = serializers.DateTimeField()
+    shipping_address = AddressBlock(source="*")
+    lines = serializers.SerializerMethodField()
+    shipments = Parcel(source="parcels", many=True)
+
+    @extend_schema_field(LineToPack(many=True))
+    def get_lines(self, order: Any) -> Any:
+        held = [allocation for line in order.items for allocation in line.held if allocation.quantity]
+        return LineToPack(held, many=True).data
+
+
+class TimelineEntry(serializers.Serializer[Any]):
+    status = serializers.CharField(help_text="A step of the order, or a courier's word.")
+    at = serializers.DateTimeField()
+    shipment_index = serializers.IntegerField(allow_null=True)
+    message = TextOrNull()
+    location = TextOrNull()
+
+
+class TrackedParcel(Journey):
+    shipment_index = serializers.IntegerField(source="index")
+
+
+class TrackedOrder(Promise):
+    """Of `with_timeline()`: what a shopper may know, and nothing of who works here."""
+
+    order_number = serializers.CharField(source="number")
+    status = serializers.CharField()
+    payment_status = serializers.CharField()
+    placed_at = serializers.DateTimeField()
+    timeline = serializers.SerializerMethodField()
+    parcels = TrackedParcel(many=True)
+
+    @extend_schema_field(TimelineEntry(many=True))
+    def get_timeline(self, order: Any) -> Any:
+        return TimelineEntry(timeline(order), many=True).data
+
+
+def timeline(order: Any) -> list[dict[str, Any]]:
+    """The steps of an order and its parcels' scans, as they happened."""
+    index_of = {parcel.pk: parcel.index for parcel in order.parcels}
+    steps = [
+        {"status": step.kind, "at": step.at, "shipment_index": index_of.get(step.shipment_id)} for step in order.steps
+    ]
+    scans = [
+        {
+            "status": scan.status,
+            "at": scan.occurred_at,
+            "shipment_index": parcel.index,
+            "message": scan.message,
+            "location": scan.location,
+        }
+        for parcel in order.parcels
+        for scan in parcel.tracking_updates.all()
+        # The order's own step tells of it.
+        if scan.status != TrackingStatus.DELIVERED
+    ]
+    nothing = {"message": "", "location": ""}
+    return sorted((nothing | entry for entry in [*steps, *scans]), key=lambda entry: entry["at"])
+
+
+class CustomerDetail(CustomerBlock):
+    version = serializers.IntegerField()
+    updated_at = serializers.DateTimeField()

@@ -1,0 +1,23 @@
+from django.urls import path
+
+from orders.api import customers, fulfilment, orders, tracking
+
+ORDER = "orders/<slug:order_id>/"
+SHIPMENT = "fulfilment/shipments/<slug:shipment_id>/"
+
+urlpatterns = [
+    path("orders/", orders.OrdersView.as_view(), name="orders"),
+    path(ORDER, orders.OrderView.as_view(), name="order"),
+    path(f"{ORDER}confirm/", orders.ConfirmView.as_view(), name="order-confirm"),
+    path(f"{ORDER}cancel/", orders.CancelView.as_view(), name="order-cancel"),
+    path(f"{ORDER}payments/", orders.PaymentsView.as_view(), name="order-payments"),
+    path("fulfilment/orders/", fulfilment.OrdersToFulfilView.as_view(), name="orders-to-fulfil"),
+    path("fulfilment/orders/<slug:order_id>/pack/", fulfilment.PackView.as_view(), name="order-pack"),
+    path(f"{SHIPMENT}ship/", fulfilment.ShipView.as_view(), name="shipment-ship"),
+    path(f"{SHIPMENT}tracking/", fulfilment.TrackingView.as_view(), name="shipment-tracking"),
+    path(f"{SHIPMENT}deliver/", fulfilment.DeliverView.as_view(), name="shipment-deliver"),
+    path("track/<slug:token>/", tracking.TrackView.as_view(), name="track"),
+    path("track/<slug:token>/cancel/", tracking.CancelByCustomerView.as_view(), name="track-cancel"),
+    path("customers/", customers.CustomersView.as_view(), name="customers"),
+    path("customers/<slug:customer_id>/", customers.CustomerView.as_view(), name="customer"),
+]

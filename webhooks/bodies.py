@@ -1,0 +1,53 @@
+"""What callers of the API may send: a field that nobody reads is refused by its name, never ignored quietly."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django_filters import rest_framework as filters
+from django_filters.fields import IsoDateTimeField
+from rest_framework import serializers
+from rest_framework.request import Request
+
+MOST_NAMED = 20
+
+
+class Body(serializers.Serializer[Any]):
+    """The body of a call; also a base beside ModelSerializer. Nested ones are bodies too."""
+
+    @classmethod
+    def read(cls, request: Request, instance: Any = None) -> dict[str, Any]:
+        """What was sent, checked. Raises ValidationError."""
+        body = cls(instance, data=request.data, context={"request": request})
+        body.is_valid(raise_exception=True)
+        return dict(body.validated_data)
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            self._refuse_unknown(data)
+        return super().to_internal_value(data)
+
+    def _refuse_unknown(self, data: Mapping[str, Any]) -> None:
+        writable = {name for name, field in self.fields.items() if not field.read_only}
+        refusals = {
+            name: "This cannot be written." if name in self.fields else "There is no such field."
+            for name in [name for name in data if name not in writable][:MOST_NAMED]
+        }
+        if refusals:
+            raise serializers.ValidationError(refusals, code="unknown_field")
+
+
+class _MomentField(IsoDateTimeField):  # type: ignore[misc]
+    def to_python(self, value: Any) -> datetime | None:
+        moment: datetime | None = super().to_python(value)
+        try:
+            return moment and moment.astimezone(UTC)
+        except OverflowError:
+            raise ValidationError("This moment is out of range.", code="overflow") from None
+
+
+class MomentFilter(filters.IsoDateTimeFilter):  # type: ignore[misc]
+    """Refuses a moment whose zone takes it beyond the calendar, which the database could not be asked for."""
+
+    field_class = _MomentField
