@@ -148,7 +148,8 @@ DEBUG = _read_bool("DEBUG")
 SECRET_KEY = _read_secret_key(debug=DEBUG)
 ENCRYPTION_KEYS = _read_encryption_keys(debug=DEBUG)
 BASE_URL = _read_base_url()
-ALLOWED_HOSTS = env("ALLOWED_HOSTS") or [str(urlsplit(BASE_URL).hostname), *(["*"] if DEBUG else [])]
+_OWN_HOSTS = [str(urlsplit(BASE_URL).hostname), "localhost", "127.0.0.1", "[::1]"]
+ALLOWED_HOSTS = env("ALLOWED_HOSTS") or (["*"] if DEBUG else _OWN_HOSTS)
 WEBHOOK_ALLOWED_NETWORKS = _read_networks()
 WORKERS = _read_workers()
 LOG_FORMAT = _read_choice("LOG_FORMAT", {"text", "json"})
@@ -279,6 +280,7 @@ SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.1",
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "ENUM_NAME_OVERRIDES": {
         "SubscriptionState": "webhooks.models.Subscription.State",
         "DeliveryState": "webhooks.models.Delivery.State",
