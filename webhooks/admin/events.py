@@ -67,7 +67,7 @@ class EventAdmin(LogAdmin):
             )
             for each in event.deliveries.all()
         ]
-        return format_html_join(" ", '<a href="{}">{}</a>', owed) or format_html("nobody asked for it")
+        return format_html_join(" ", '<a href="{}">{}</a>', owed) or format_html("{}", "nobody asked for it")
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None

@@ -1,0 +1,226 @@
+"""The subscriptions' list, their page and its switches."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
+from django.test import Client
+from pytest_django import DjangoAssertNumQueries
+
+from tests.factories import make_product, place_order
+from tests.receiver import Answer, Receiver
+from tests.webhooks.admin.conftest import log_in_with, make_subscription, send_all
+from webhooks import subscriptions
+from webhooks.models import Delivery, Subscription
+
+pytestmark = pytest.mark.django_db
+
+LIST = "/admin/webhooks/subscription/"
+
+
+def page_of(subscription: Subscription, verb: str = "change") -> str:
+    return f"{LIST}{subscription.pk}/{verb}/"
+
+
+def form_of(subscription: Subscription, **changes: Any) -> dict[str, Any]:
+    """What the change page sends when nothing is touched but `changes`."""
+    return {
+        "name": subscription.name,
+        "url": subscription.url,
+        "event_types": subscription.event_types,
+        "headers-scheme": "",
+        "headers-name": [*subscription.headers, ""],
+        "headers-value": [""] * (len(subscription.headers) + 1),
+        "ordering": subscription.ordering,
+        "retry_schedule": "",
+        "max_in_flight": subscription.max_in_flight,
+    } | changes
+
+
+class TestTheList:
+    def test_says_what_to_do_while_it_is_empty(self, staff: Client) -> None:
+        page = staff.get(LIST).content.decode()
+
+        assert "No system is connected yet" in page
+        assert page.count(f'href="{LIST}add/"') >= 2
+
+    def test_shows_state_last_answer_and_backlog(
+        self, staff: Client, receiver: Receiver, subscription: Subscription
+    ) -> None:
+        receiver.answers = [Answer(503)]
+        place_order()
+        send_all()
+
+        page = staff.get(LIST).content.decode()
+
+        assert '<span class="badge badge-active">Active</span>' in page
+        assert '<span class="failed" title="The receiver failed.">503</span>' in page
+        assert f'subscription={subscription.public_id}&amp;state=open">1</a>' in page
+
+    def test_costs_the_same_with_many(
+        self,
+        staff: Client,
+        receiver: Receiver,
+        now: datetime,
+        django_assert_num_queries: DjangoAssertNumQueries,
+    ) -> None:
+        for number in range(8):
+            make_subscription(receiver.url, now=now, name=f"System {number}")
+        place_order()
+
+        staff.get(LIST)
+        with django_assert_num_queries(5):
+            staff.get(LIST)
+
+    def test_hides_the_drafts_of_others(self, ann: User) -> None:
+        subscriptions.start_draft(ann)
+
+        page = log_in_with("view_subscription", "change_subscription").get(LIST)
+
+        assert page.context["cl"].result_count == 0
+
+    def test_a_draft_is_continued_where_it_was_left(self, staff: Client, ann: User) -> None:
+        draft = subscriptions.start_draft(ann)
+
+        assert f"{LIST}add/{draft.public_id}/1/" in staff.get(LIST).content.decode()
+        assert staff.get(page_of(draft))["Location"] == f"{LIST}add/{draft.public_id}/1/"
+
+
+class TestThePage:
+    def test_tells_how_it_is_doing(self, staff: Client, receiver: Receiver, subscription: Subscription) -> None:
+        receiver.answers = [Answer(200), Answer(500)]
+        place_order()
+        make_product("HAT")
+        make_subscription(receiver.url, now=subscription.created_at, event_types=["*"], name="Other")
+        send_all()
+
+        page = staff.get(page_of(subscription))
+
+        assert [count for _, count in page.context["health"]] == [1]
+        assert "seconds ago" in page.context["last_success"] or "now" in page.context["last_success"]
+
+    def test_changes_are_saved_and_stored_headers_kept(self, staff: Client, subscription: Subscription) -> None:
+        answer = staff.post(
+            page_of(subscription),
+            form_of(subscription, name="New", event_types=["*"], retry_schedule="5, 60", max_in_flight="3"),
+        )
+
+        subscription.refresh_from_db()
+        assert answer.status_code == 302
+        assert (subscription.name, subscription.event_types) == ("New", ["*"])
+        assert (subscription.retry_schedule, subscription.max_in_flight) == ([5, 60], 3)
+        assert subscription.headers == {"Authorization": "Bearer s3cret", "X-Store": "berlin"}
+
+    def test_a_change_does_not_undo_what_happened_to_the_state_meanwhile(
+        self, staff: Client, subscription: Subscription, now: datetime, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        check = subscriptions.check_event_types
+
+        def disable_meanwhile(chosen: list[str]) -> None:
+            subscriptions.disable(Subscription.objects.get(), by="the engine", now=now, reason="410")
+            check(chosen)
+
+        monkeypatch.setattr(subscriptions, "check_event_types", disable_meanwhile)
+        staff.post(page_of(subscription), form_of(subscription, name="New"))
+
+        subscription.refresh_from_db()
+        assert (subscription.name, subscription.state) == ("New", "disabled")
+
+    @pytest.mark.parametrize(
+        ("field", "typed"),
+        [
+            ("name", ""),
+            ("url", "http://10.0.0.1/"),
+            ("event_types", []),
+            ("retry_schedule", "5; 6"),
+            ("retry_schedule", "0"),
+            ("retry_schedule", "-5"),
+            ("retry_schedule", "1.5"),
+            ("retry_schedule", "99999999999"),
+            ("retry_schedule", ", ".join(["5"] * 51)),
+            ("max_in_flight", "0"),
+            ("max_in_flight", "101"),
+            ("max_in_flight", "many"),
+            ("ordering", "random"),
+        ],
+    )
+    def test_refuses_nonsense_and_changes_nothing(
+        self, staff: Client, subscription: Subscription, field: str, typed: Any
+    ) -> None:
+        page = staff.post(page_of(subscription), form_of(subscription, **{"name": "New", field: typed}))
+
+        assert list(page.context["adminform"].form.errors) == [field]
+        subscription.refresh_from_db()
+        assert subscription.name == "Warehouse system"
+
+    def test_never_shows_a_header_value_or_a_secret(self, staff: Client, subscription: Subscription) -> None:
+        onlooker = log_in_with("view_subscription")
+
+        for client in (staff, onlooker):
+            page = client.get(page_of(subscription)).content.decode()
+            assert "Authorization" in page
+            assert "s3cret" not in page
+            assert "whsec_" not in page
+
+    def test_deleting_asks_first_and_takes_the_log_along(
+        self, staff: Client, receiver: Receiver, subscription: Subscription
+    ) -> None:
+        place_order()
+
+        asked = staff.get(page_of(subscription, "delete")).content.decode()
+        staff.post(page_of(subscription, "delete"), {"post": "yes"})
+
+        assert "Warehouse system and its delivery log" in asked
+        assert (Subscription.objects.count(), Delivery.objects.count()) == (0, 0)
+
+
+class TestTheSwitches:
+    def test_pause_and_resume(self, staff: Client, subscription: Subscription) -> None:
+        staff.post(page_of(subscription, "pause"))
+        subscription.refresh_from_db()
+        assert (subscription.state, subscription.state_changed_by) == ("paused", "ann")
+
+        staff.post(page_of(subscription, "resume"))
+        subscription.refresh_from_db()
+        assert subscription.state == "active"
+        assert LogEntry.objects.count() == 2
+
+    def test_disable_keeps_the_reason(self, staff: Client, subscription: Subscription) -> None:
+        page = staff.post(page_of(subscription, "disable"), {"reason": "moved away"}, follow=True)
+
+        subscription.refresh_from_db()
+        assert (subscription.state, subscription.state_reason) == ("disabled", "moved away")
+        assert "“moved away”" in page.content.decode()
+
+    def test_a_new_secret_is_shown_and_the_old_one_lives_on(
+        self, staff: Client, subscription: Subscription, now: datetime
+    ) -> None:
+        old = subscription.secrets[0]["secret"]
+
+        page = staff.post(page_of(subscription, "rotate-secret"), follow=True).content.decode()
+
+        subscription.refresh_from_db()
+        new, kept = subscription.live_secrets(now=now)
+        assert kept == old
+        assert new in page
+        assert old not in page
+        assert subscription.live_secrets(now=now + timedelta(hours=25)) == [new]
+
+    def test_what_does_not_fit_the_state_is_refused_in_words(self, staff: Client, subscription: Subscription) -> None:
+        page = staff.post(page_of(subscription, "resume"), follow=True)
+
+        assert "Warehouse system is active, not paused or disabled." in page.content.decode()
+        assert LogEntry.objects.count() == 0
+
+    @pytest.mark.parametrize("verb", ["pause", "resume", "disable", "rotate-secret", "test"])
+    def test_they_are_posts_for_those_who_may_change_it(
+        self, staff: Client, subscription: Subscription, verb: str
+    ) -> None:
+        onlooker = log_in_with("view_subscription", "add_subscription")
+
+        assert staff.get(page_of(subscription, verb)).status_code == 405
+        assert onlooker.post(page_of(subscription, verb)).status_code == 403
+        subscription.refresh_from_db()
+        assert (subscription.state, len(subscription.secrets)) == ("active", 1)
