@@ -73,7 +73,6 @@ class DeliveryAdmin(LogAdmin):
     list_display = ("status", "told", "about", "answer", "attempts", "when")
     list_display_links = None
     list_filter = (LabelFilter, StateFilter, SubscriptionFilter, EventTypeFilter, TimeFilter)
-    list_select_related = ("subscription",)
     allowed_lookups = ("label", "state", "subscription", "event_type", *TimeFilter.names)
     search_fields = ("label__exact",)
     search_help_text = "Exactly: an order number, SKU or e-mail address; an event id (evt_…) or a delivery id (dlv_…)."
@@ -87,7 +86,7 @@ class DeliveryAdmin(LogAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
         last = Attempt.objects.filter(delivery=OuterRef("pk"), number=OuterRef("attempt_count"))
-        log: QuerySet[Delivery] = super().get_queryset(request)
+        log: QuerySet[Delivery] = super().get_queryset(request).select_related("subscription")
         return log.annotate(last_duration_ms=Subquery(last.values("duration_ms")[:1]))
 
     def get_search_results(
@@ -179,7 +178,7 @@ class DeliveryAdmin(LogAdmin):
 
     @admin.action(description="Resend", permissions=["resend"])
     def resend_selected(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> HttpResponseBase | None:
-        chosen = list(queryset.select_related("subscription", "event")[: RESEND_AT_MOST + 1])
+        chosen = list(queryset[: RESEND_AT_MOST + 1])
         if len(chosen) > RESEND_AT_MOST:
             messages.error(request, f"At most {RESEND_AT_MOST} deliveries can be resent at once. Narrow the selection.")
             return None
@@ -205,7 +204,7 @@ class DeliveryAdmin(LogAdmin):
             try:
                 self._resend(request, delivery)
             except replay.ReplayRefused as error:
-                refused.append(f"{delivery} was not resent: {error}")
+                refused.append(f"Not resent: {delivery}. {error}")
         if count := len(chosen) - len(refused):
             messages.success(request, f"{count} {'delivery is' if count == 1 else 'deliveries are'} on the way again.")
         for words in refused[:10]:

@@ -15,6 +15,7 @@ from tests.webhooks.admin.conftest import log_in_with, make_subscription, send_a
 from webhooks import subscriptions
 from webhooks.admin import wording
 from webhooks.admin.deliveries import curl
+from webhooks.drain import send_now
 from webhooks.models import Attempt, Delivery, Event, Subscription
 from webhooks.transport import Reason
 
@@ -113,8 +114,8 @@ class TestFinding:
     ) -> None:
         other = make_subscription(receiver.url, now=now, name="Other", event_types=["inventory.*"])
         make_product("HAT")
-        send_all()
         (told,) = Delivery.objects.filter(subscription=other)
+        send_now(told)
 
         assert found(staff, "state=delivered") == [told]
         assert found(staff, "state=failing") == [failed]
@@ -308,7 +309,7 @@ class TestResend:
 
         page = staff.post(LOG, self.action(confirmed="yes"), follow=True).content.decode()
 
-        assert "order.created 1001 was not resent: It is being sent at this very moment." in page
+        assert "Not resent: order.created 1001. It is being sent at this very moment." in page
 
     def test_a_forged_selection_of_everything_is_bounded(self, staff: Client, subscription: Subscription) -> None:
         make_deliveries(subscription, 501)

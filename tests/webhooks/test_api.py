@@ -1,0 +1,344 @@
+"""Subscriptions, event types and the delivery log by REST (spec/interface.md)."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from jsonschema import Draft202012Validator
+from pytest_django import DjangoAssertNumQueries
+
+from commerce import tokens
+from tests.factories import place_order
+from tests.receiver import Answer, Receiver
+from webhooks import subscriptions
+from webhooks.drain import send_now
+from webhooks.models import Delivery, Subscription
+
+pytestmark = pytest.mark.django_db
+
+BASE = "/api/v1/webhooks/"
+LIST = f"{BASE}subscriptions/"
+DELIVERIES = f"{BASE}deliveries/"
+MASK = "••••••••"
+
+
+@pytest.fixture
+def api() -> Client:
+    secret = tokens.issue("OMS", scopes=["webhooks"])
+    return Client(headers={"Authorization": f"Bearer {secret}"})
+
+
+def post(api: Client, url: str, data: Any = None) -> Any:
+    return api.post(url, data, content_type="application/json")
+
+
+def patch(api: Client, url: str, data: Any) -> Any:
+    return api.patch(url, data, content_type="application/json")
+
+
+def wishes(receiver: Receiver, **more: Any) -> dict[str, Any]:
+    return {"name": "OMS", "url": receiver.url, "event_types": ["order.*"]} | more
+
+
+@pytest.fixture
+def subscription(receiver: Receiver, now: datetime) -> Subscription:
+    return subscriptions.create(
+        name="OMS", url=receiver.url, event_types=["order.*"], headers={"X-Key": "s3cret"}, by="ann", now=now
+    )
+
+
+@pytest.fixture
+def failed(receiver: Receiver, subscription: Subscription) -> Delivery:
+    receiver.answers = [Answer(500, b"down")]
+    place_order()
+    delivery = Delivery.objects.get()
+    send_now(delivery)
+    delivery.refresh_from_db()
+    return delivery
+
+
+class TestSubscriptions:
+    def test_are_made_active_and_tell_the_secret_in_this_answer_only(self, api: Client, receiver: Receiver) -> None:
+        made = post(api, LIST, wishes(receiver, headers={"X-Key": "s3cret"}, retry_schedule=[1, 60], max_in_flight=2))
+
+        row = Subscription.objects.get()
+        assert made.status_code == 201
+        assert made.json() == {
+            "id": row.public_id,
+            "name": "OMS",
+            "url": receiver.url,
+            "event_types": ["order.*"],
+            "headers": {"X-Key": MASK},
+            "ordering": "best_effort",
+            "retry_schedule": [1, 60],
+            "max_in_flight": 2,
+            "state": "active",
+            "state_reason": "",
+            "state_changed_at": f"{row.state_changed_at:%Y-%m-%dT%H:%M:%S.%f}Z",
+            "created_at": f"{row.created_at:%Y-%m-%dT%H:%M:%S.%f}Z",
+            "secret": row.secrets[0]["secret"],
+        }
+        assert row.headers == {"X-Key": "s3cret"}
+        assert row.state_changed_by == "OMS"
+        for answer in (api.get(LIST), api.get(f"{LIST}{row.public_id}/")):
+            assert "whsec_" not in answer.content.decode()
+            assert "s3cret" not in answer.content.decode()
+
+    def test_are_changed_field_by_field(self, api: Client, subscription: Subscription) -> None:
+        answer = patch(api, f"{LIST}{subscription.public_id}/", {"event_types": ["*"], "ordering": "strict"})
+
+        subscription.refresh_from_db()
+        assert answer.status_code == 200
+        assert (subscription.event_types, subscription.ordering, subscription.name) == (["*"], "strict", "OMS")
+
+    def test_a_mask_that_is_written_back_keeps_the_value(self, api: Client, subscription: Subscription) -> None:
+        url = f"{LIST}{subscription.public_id}/"
+        patch(api, url, {"headers": api.get(url).json()["headers"] | {"X-New": "1"}})
+
+        subscription.refresh_from_db()
+        assert subscription.headers == {"X-Key": "s3cret", "X-New": "1"}
+
+    def test_are_deleted(self, api: Client, subscription: Subscription) -> None:
+        assert api.delete(f"{LIST}{subscription.public_id}/").status_code == 204
+        assert Subscription.objects.count() == 0
+
+    def test_pause_resume_and_rotate(self, api: Client, subscription: Subscription, now: datetime) -> None:
+        url = f"{LIST}{subscription.public_id}/"
+        old = subscription.secrets[0]["secret"]
+
+        assert post(api, f"{url}pause/").json()["state"] == "paused"
+        assert post(api, f"{url}resume/").json()["state"] == "active"
+        rotated = post(api, f"{url}rotate-secret/")
+
+        subscription.refresh_from_db()
+        assert rotated.status_code == 200
+        assert subscription.live_secrets(now=now) == [rotated.json()["secret"], old]
+
+    def test_a_verb_that_does_not_fit_is_a_conflict(self, api: Client, subscription: Subscription) -> None:
+        answer = post(api, f"{LIST}{subscription.public_id}/resume/")
+
+        assert (answer.status_code, answer.json()["code"]) == (409, "subscription_conflict")
+        assert "is active" in answer.json()["detail"]
+
+    def test_the_test_event_answers_with_what_came_of_it(
+        self, api: Client, receiver: Receiver, subscription: Subscription
+    ) -> None:
+        receiver.answers = [Answer(401, b"who are you?")]
+
+        answer = post(api, f"{LIST}{subscription.public_id}/test/").json()
+
+        assert (answer["event_type"], answer["attempt_count"]) == ("webhook.test", 1)
+        (attempt,) = answer["attempts"]
+        assert (attempt["status_code"], attempt["reason"]) == (401, "http_4xx")
+        assert attempt["response_body"] == "who are you?"
+
+    def test_drafts_are_the_admins_own(self, api: Client) -> None:
+        draft = subscriptions.start_draft(User.objects.create_user("ann"))
+
+        assert api.get(LIST).json()["results"] == []
+        assert api.get(f"{LIST}{draft.public_id}/").status_code == 404
+
+    def test_list_costs_the_same_with_many(
+        self, api: Client, receiver: Receiver, now: datetime, django_assert_num_queries: DjangoAssertNumQueries
+    ) -> None:
+        for number in range(8):
+            subscriptions.create(name=f"{number}", url=receiver.url, event_types=["*"], headers={}, by="ann", now=now)
+
+        with django_assert_num_queries(2):
+            assert len(api.get(LIST).json()["results"]) == 8
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"name": None}, "name"),
+    ({"name": ""}, "name"),
+    ({"name": "x" * 101}, "name"),
+    ({"name": "a\x00b"}, "name"),
+    ({"name": ["a"]}, "name"),
+    ({"url": 7}, "url"),
+    ({"url": "example"}, "url"),
+    ({"url": "http://10.0.0.1/"}, "url"),
+    ({"url": "http://[::1"}, "url"),
+    ({"url": "https://ann:pw@127.0.0.1/"}, "url"),
+    ({"url": "http://127.0.0.1/" + "x" * 2000}, "url"),
+    ({"event_types": []}, "event_types"),
+    ({"event_types": "order.*"}, "event_types"),
+    ({"event_types": ["order.eaten"]}, "event_types"),
+    ({"event_types": [{"a": 1}]}, "event_types.0"),
+    ({"event_types": None}, "event_types"),
+    ({"headers": []}, "headers"),
+    ({"headers": {"Host": "evil.example"}}, "headers"),
+    ({"headers": {"webhook-id": "x"}}, "headers"),
+    ({"headers": {"X-A": "1\r\nX-B: 2"}}, "headers"),
+    ({"headers": {"X-A": "1", "x-a": "2"}}, "headers"),
+    ({"headers": {"X A": "1"}}, "headers"),
+    ({"headers": {"X-A": MASK}}, "headers"),
+    ({"headers": {"X-A": None}}, "headers.X-A"),
+    ({"headers": {"X-A": {"b": 1}}}, "headers.X-A"),
+    ({"ordering": "random"}, "ordering"),
+    ({"retry_schedule": []}, "retry_schedule"),
+    ({"retry_schedule": [0]}, "retry_schedule"),
+    ({"retry_schedule": [10**9]}, "retry_schedule"),
+    ({"retry_schedule": [1] * 51}, "retry_schedule"),
+    ({"retry_schedule": ["soon"]}, "retry_schedule.0"),
+    ({"retry_schedule": "5"}, "retry_schedule"),
+    ({"max_in_flight": 0}, "max_in_flight"),
+    ({"max_in_flight": 101}, "max_in_flight"),
+    ({"max_in_flight": True}, "max_in_flight"),
+    ({"state": "active"}, "state"),
+    ({"id": "sub_x"}, "id"),
+    ({"secret": "whsec_mine"}, "secret"),
+    ({"max_per_second": 5}, "max_per_second"),
+    ({"conditions": {}}, "conditions"),
+    ({"compact": True}, "compact"),
+    ({"nmae": "typo"}, "nmae"),
+]
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(("wrong", "field"), WRONG)
+    def test_name_the_field_and_write_nothing(
+        self, api: Client, receiver: Receiver, subscription: Subscription, wrong: dict[str, Any], field: str
+    ) -> None:
+        before = Subscription.objects.values().get()
+
+        made = post(api, LIST, wishes(receiver) | wrong)
+        changed = patch(api, f"{LIST}{subscription.public_id}/", {"name": "New"} | wrong)
+
+        for answer in (made, changed):
+            assert answer.status_code == 400
+            assert answer["Content-Type"] == "application/problem+json"
+            assert field in [error["field"] for error in answer.json()["errors"]]
+        assert Subscription.objects.values().get() == before
+
+    @pytest.mark.parametrize("body", ["[]", '"text"', "7", "null", "{", "", '{"name": "\\ud800"}'])
+    def test_of_what_is_no_object(self, api: Client, body: str) -> None:
+        answer = post(api, LIST, body)
+
+        assert answer.status_code == 400
+        assert Subscription.objects.count() == 0
+
+    @pytest.mark.parametrize("missing", ["name", "url", "event_types"])
+    def test_of_what_is_missing(self, api: Client, receiver: Receiver, missing: str) -> None:
+        given = {name: value for name, value in wishes(receiver).items() if name != missing}
+
+        assert [error["field"] for error in post(api, LIST, given).json()["errors"]] == [missing]
+
+    @pytest.mark.parametrize("path", ["subscriptions/", "event-types/", "deliveries/"])
+    def test_without_the_scope(self, client: Client, path: str) -> None:
+        other = tokens.issue("Shop", scopes=["storefront"])
+
+        assert client.get(BASE + path).status_code == 401
+        assert client.get(BASE + path, headers={"Authorization": f"Bearer {other}"}).status_code == 403
+
+    @pytest.mark.parametrize("verb", ["test", "rotate-secret", "pause", "resume"])
+    def test_of_verbs_on_what_is_not_there_or_by_get(self, api: Client, subscription: Subscription, verb: str) -> None:
+        assert post(api, f"{LIST}sub_nothing/{verb}/").status_code == 404
+        assert api.get(f"{LIST}{subscription.public_id}/{verb}/").status_code == 405
+
+    def test_of_put(self, api: Client, subscription: Subscription) -> None:
+        assert api.put(f"{LIST}{subscription.public_id}/", {}, content_type="application/json").status_code == 405
+
+
+class TestEventTypes:
+    def test_come_with_a_schema_and_an_example_that_fits_it(self, api: Client) -> None:
+        listed = {each["name"]: each for each in api.get(f"{BASE}event-types/").json()["results"]}
+
+        shipped = listed["order.shipped"]
+        assert {"order.created", "payment.failed", "inventory.updated", "webhook.test"} <= set(listed)
+        assert (shipped["subject"], shipped["schema"]["title"]) == ("order", "order.shipped")
+        Draft202012Validator(shipped["schema"]).validate(shipped["example"])
+
+
+class TestDeliveries:
+    def test_are_listed_without_their_attempts(self, api: Client, failed: Delivery) -> None:
+        (listed,) = api.get(DELIVERIES).json()["results"]
+
+        assert listed == {
+            "id": failed.public_id,
+            "event_id": failed.event.public_id,
+            "event_type": "order.created",
+            "subject": failed.subject,
+            "label": "1001",
+            "subscription_id": failed.subscription.public_id,
+            "state": "pending",
+            "attempt_count": 1,
+            "last_status_code": 500,
+            "last_reason": "http_5xx",
+            "next_attempt_at": f"{failed.next_attempt_at:%Y-%m-%dT%H:%M:%S.%f}Z",
+            "created_at": f"{failed.created_at:%Y-%m-%dT%H:%M:%S.%f}Z",
+            "delivered_at": None,
+        }
+
+    def test_one_shows_its_attempts_with_secrets_masked(self, api: Client, failed: Delivery) -> None:
+        shown = api.get(f"{DELIVERIES}{failed.public_id}/")
+
+        (attempt,) = shown.json()["attempts"]
+        assert (attempt["number"], attempt["status_code"], attempt["reason"]) == (1, 500, "http_5xx")
+        assert attempt["response_body"] == "down"
+        assert ["X-Key", MASK] in attempt["request_headers"]
+        assert "s3cret" not in shown.content.decode()
+
+    def test_are_filtered(self, api: Client, failed: Delivery) -> None:
+        Delivery.objects.update(created_at=datetime(2026, 1, 2, 3, 4, tzinfo=UTC))
+        fits = [
+            f"subscription={failed.subscription.public_id}",
+            "state=pending",
+            "event_type=order.created",
+            f"subject={failed.subject}",
+            "since=2026-01-02T03:04:00Z",
+            "until=2026-01-02T03:04:01Z",
+        ]
+        fits_not = [
+            "subscription=sub_x",
+            "state=delivered",
+            "event_type=order.shipped",
+            "subject=1",
+            "since=2026-01-02T03:04:01Z",
+            "until=2026-01-02T03:04:00Z",
+        ]
+
+        assert [len(api.get(f"{DELIVERIES}?{query}").json()["results"]) for query in fits] == [1] * 6
+        assert [len(api.get(f"{DELIVERIES}?{query}").json()["results"]) for query in fits_not] == [0] * 6
+
+    @pytest.mark.parametrize("junk", ["state=eaten", "since=yesterday", "until=2026-13-01T00:00:00Z"])
+    def test_a_filter_that_makes_no_sense_is_refused(self, api: Client, junk: str) -> None:
+        answer = api.get(f"{DELIVERIES}?{junk}")
+
+        assert answer.status_code == 400
+        assert answer.json()["errors"][0]["field"] == junk.partition("=")[0]
+
+    def test_list_costs_two_queries(
+        self, api: Client, failed: Delivery, django_assert_num_queries: DjangoAssertNumQueries
+    ) -> None:
+        with django_assert_num_queries(2):
+            api.get(DELIVERIES)
+
+    def test_resend_puts_it_back(self, api: Client, receiver: Receiver, failed: Delivery) -> None:
+        answer = post(api, f"{DELIVERIES}{failed.public_id}/resend/")
+        send_now(Delivery.objects.get())
+
+        failed.refresh_from_db()
+        first, again = receiver.received
+        assert (answer.status_code, answer.json()["state"]) == (202, "pending")
+        assert (failed.state, failed.resent_by) == ("delivered", "OMS")
+        assert (again.body, again.headers["webhook-id"]) == (first.body, first.headers["webhook-id"])
+
+    def test_resend_to_a_disabled_subscription_is_a_conflict(
+        self, api: Client, failed: Delivery, now: datetime
+    ) -> None:
+        subscriptions.disable(failed.subscription, by="ann", now=now, reason="")
+
+        answer = post(api, f"{DELIVERIES}{failed.public_id}/resend/")
+
+        assert (answer.status_code, answer.json()["code"]) == (409, "replay_refused")
+        assert Delivery.objects.get().resent_by == ""
+
+    def test_cannot_be_written(self, api: Client, failed: Delivery) -> None:
+        url = f"{DELIVERIES}{failed.public_id}/"
+
+        assert post(api, DELIVERIES, {}).status_code == 405
+        assert patch(api, url, {"state": "delivered"}).status_code == 405
+        assert api.delete(url).status_code == 405
+        assert api.get(f"{DELIVERIES}dlv_nothing/").status_code == 404
