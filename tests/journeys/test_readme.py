@@ -1,0 +1,143 @@
+"""The README is the front door: what it says to type, works."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+
+from commerce.processes import free_port, is_listening
+
+pytestmark = pytest.mark.processes
+
+README = (settings.BASE_DIR / "README.md").read_text()
+CI = (settings.BASE_DIR / ".ci" / "run").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
+
+
+def block_with(language: str, words: str) -> str:
+    [found] = [block for block in blocks(language) if words in block]
+    return found
+
+
+def shell(script: str, environment: dict[str, str]) -> str:
+    script = script.replace(".venv/bin/python", sys.executable)
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=settings.BASE_DIR,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """What `make up` starts, on a free port and a database of its own: the port and the environment."""
+    port = free_port()
+    environment = {**os.environ, "DEBUG": "true", "DATABASE_URL": f"sqlite:///{tmp_path}/readme.sqlite3"}
+    command = [sys.executable, "manage.py", "up", "--demo", "--port", str(port)]
+    running = subprocess.Popen(command, cwd=settings.BASE_DIR, env=environment, stdout=subprocess.DEVNULL)
+    try:
+        wait_for_port(port)
+        yield port, environment
+    finally:
+        running.terminate()
+        running.wait(15)
+
+
+def wait_for_port(port: int) -> None:
+    ends = time.monotonic() + 30
+    while not is_listening(port):
+        assert time.monotonic() < ends, f"nothing listens on {port}"
+        time.sleep(0.1)
+
+
+def answers(output: str) -> list[Any]:
+    """The JSON documents that the commands printed one after the other."""
+    decoder, found = json.JSONDecoder(), []
+    while output := output.strip():
+        document, end = decoder.raw_decode(output)
+        found.append(document)
+        output = output[end:]
+    return found
+
+
+class TestReadme:
+    def test_every_make_target_it_names_is_run_by_ci(self) -> None:
+        named = set(re.findall(r"^make (\w+)$", "\n".join(blocks("sh")), flags=re.MULTILINE))
+
+        # `make up` does not end by itself: its command is run below, by `shop`.
+        assert named - {"up"} == {"demo", "check", "test"}
+        assert all(f"make {target}" in CI for target in named - {"up"})
+
+    def test_the_api_takes_the_order_it_shows(self, shop: tuple[int, dict[str, str]]) -> None:
+        port, environment = shop
+        script = block_with("sh", "Idempotency-Key").replace("localhost:8000", f"localhost:{port}")
+
+        products, order = answers(shell(script, environment))
+
+        assert "MUG-BLUE" in {product["sku"] for product in products["results"]}
+        assert (order["status"], order["total_amount"], order["currency"]) == ("pending", "14.90", "EUR")
+
+    def test_the_receiver_it_shows_verifies_what_the_engine_sends(
+        self, shop: tuple[int, dict[str, str]], tmp_path: Path
+    ) -> None:
+        port, environment = shop
+        listens_on = free_port()
+        token = shell(
+            ".venv/bin/python manage.py token t --scopes webhooks,catalogue | tail -1",
+            environment,
+        ).strip()
+
+        def api(path: str, body: dict[str, Any]) -> Any:
+            return answers(
+                shell(
+                    f"curl -s localhost:{port}/api/v1/{path} -H 'Authorization: Bearer {token}'"
+                    f" -H 'Content-Type: application/json' -d '{json.dumps(body)}'",
+                    environment,
+                )
+            )[0]
+
+        made = api(
+            "webhooks/subscriptions/",
+            {"name": "Mine", "url": f"http://127.0.0.1:{listens_on}/", "event_types": ["product.*"], "headers": {}},
+        )
+        script = tmp_path / "receiver.py"
+        script.write_text(block_with("python", "Webhook("))
+        receiver = subprocess.Popen(
+            [sys.executable, str(script)],
+            env={**os.environ, "WEBHOOK_SECRET": made["secret"], "PORT": str(listens_on)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        try:
+            wait_for_port(listens_on)
+            product = api("products/", {"sku": "NEW", "name": "New", "price_amount": "1.00", "currency": "EUR"})
+            assert receiver.stdout is not None
+            printed = receiver.stdout.readline()
+        finally:
+            receiver.terminate()
+            receiver.communicate()
+
+        assert printed == f"product.created {product['product_id']} 1\n"
+
+    def test_the_settings_for_real_pass_the_deployment_check(self) -> None:
+        bare = {name: value for name, value in os.environ.items() if name not in {"DEBUG", "DATABASE_URL"}}
+
+        shell(block_with("sh", "check --deploy"), bare)
