@@ -132,7 +132,7 @@ class DeliveryAdmin(LogAdmin):
         if delivery.next_attempt_at is None:
             return format_html("{}", made)
         return format_html(
-            '{} <span class="sub">next attempt {}</span>', made, wording.due(delivery.next_attempt_at, now=now)
+            '{} <span class="sub">next {}</span>', made, wording.due(delivery.next_attempt_at, now=now)
         )
 
     # A delivery's page

@@ -9,7 +9,7 @@ from django.utils.safestring import SafeString
 from webhooks.models import Delivery
 
 NOTHING = "–"
-_UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
+_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
 @dataclass(frozen=True)
@@ -68,14 +68,13 @@ def badge(kind: str, label: str) -> SafeString:
 
 
 def distance(seconds: float) -> str:
-    """`3 minutes`, in the largest unit that fits."""
+    """`3 min`, in the largest unit that fits."""
     unit, size = next((unit for unit in _UNITS if seconds >= unit[1]), _UNITS[-1])
-    count = int(seconds // size)
-    return f"{count} {unit}{'' if count == 1 else 's'}"
+    return f"{int(seconds // size)} {unit}"
 
 
 def moment(at: datetime | None, *, now: datetime) -> SafeString | str:
-    """`3 minutes ago` or `in 4 hours`, with the exact moment in the title."""
+    """`3 min ago` or `in 4 h`, with the exact moment in the title."""
     if at is None:
         return NOTHING
     away = (at - now).total_seconds()
