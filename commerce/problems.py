@@ -7,6 +7,7 @@ from typing import Any
 from django.core.exceptions import ObjectDoesNotExist
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import Resolver404, resolve
+from django.views.decorators.csrf import csrf_exempt
 from drf_standardized_errors.formatter import ExceptionFormatter, flatten_errors
 from drf_standardized_errors.handler import ExceptionHandler
 from drf_standardized_errors.types import ExceptionHandlerContext
@@ -120,6 +121,7 @@ def exception_handler(exc: Exception, context: ExceptionHandlerContext) -> Respo
     return _Handler(exc, context).run()
 
 
+@csrf_exempt
 def unknown_url(request: HttpRequest, **_: object) -> HttpResponse:
     """Everything under /api/ that no route knows."""
     hint = ""

@@ -145,6 +145,11 @@ class TestAddresses:
         with override_settings(DEBUG=debug):
             assert_problem(client.get(path), 404, "not_found")
 
+    def test_that_lead_nowhere_say_so_to_a_post_as_well(self) -> None:
+        answer = Client(enforce_csrf_checks=True).post("/api/v1/nothing/", {}, "application/json")
+
+        assert_problem(answer, 404, "not_found")
+
     def test_that_lack_their_last_slash_are_told_so(self, client: Client) -> None:
         problem = assert_problem(client.post(BASKETS[:-1], BASKET, "application/json"), 404, "not_found")
 
