@@ -260,7 +260,7 @@ class TestDeliveries:
             "event_id": failed.event.public_id,
             "event_type": "order.created",
             "subject": failed.subject,
-            "label": "1001",
+            "label": failed.label,
             "subscription_id": failed.subscription.public_id,
             "state": "pending",
             "attempt_count": 1,
