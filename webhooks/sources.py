@@ -3,8 +3,10 @@
 A `Fact` is a row that is added and never changed; a `WatchedModel` is one that people edit in forms.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, ClassVar, NoReturn, Self
 
 from django.db import models, transaction
@@ -48,7 +50,7 @@ class Fact(models.Model):
         if not self._state.adding:
             raise TypeError(f"{type(self).__name__} is a fact: it cannot be changed once it is added.")
         with transaction.atomic():
-            super().save(**kwargs)
+            super().save(**(kwargs | {"force_insert": True}))
 
     def delete(self, **_: object) -> NoReturn:  # type: ignore[override]
         raise TypeError(f"{type(self).__name__} is a fact: it cannot be deleted.")
@@ -101,20 +103,26 @@ class WatchedModel(models.Model):
     _before: dict[str, Any] | None = None
 
     def save(self, **kwargs: Any) -> None:
+        written = kwargs.get("update_fields")
         with transaction.atomic():
             if not self._state.adding and self._before is not None and self._changed_since(self._before):
                 self.version += 1
                 self.updated_at = timezone.now()
-                if kwargs.get("update_fields") is not None:
-                    kwargs["update_fields"] = {*kwargs["update_fields"], "version", "updated_at"}
+                if written is not None:
+                    kwargs["update_fields"] = {*written, "version", "updated_at"}
             super().save(**kwargs)
-            self._before = self._watched_values()
+            self._remember(written)
 
     @classmethod
     def from_db(cls, db: str | None, field_names: Any, values: Any) -> Self:
         row = super().from_db(db, field_names, values)
         row._before = row._watched_values()
         return row
+
+    def refresh_from_db(self, using: str | None = None, fields: Any = None, from_queryset: Any = None) -> None:
+        super().refresh_from_db(using, fields, from_queryset)
+        read = {name: value for name, value in self._watched_values().items() if fields is None or name in fields}
+        self._compare_with(read)
 
     def _watched_values(self) -> dict[str, Any]:
         """The watched fields that are loaded; a deferred one cannot have been changed."""
@@ -124,6 +132,17 @@ class WatchedModel(models.Model):
     def _changed_since(self, before: dict[str, Any]) -> tuple[str, ...]:
         now = self._watched_values()
         return tuple(name for name in self.WATCHED if name in now and now[name] != before.get(name))
+
+    def _remember(self, written: Collection[str] | None) -> None:
+        """What the row has now, once that is committed: after a rollback the same save must be told again."""
+        saved = {name: value for name, value in self._watched_values().items() if written is None or name in written}
+        if self._before is None:
+            self._before = saved
+        else:
+            transaction.on_commit(partial(self._compare_with, saved))
+
+    def _compare_with(self, values: dict[str, Any]) -> None:
+        self._before = (self._before or {}) | values
 
 
 def watch(model: type[WatchedModel], *, created: EventType | None, updated: EventType) -> None:
