@@ -18,10 +18,14 @@ from webhooks.outbox import emit
 
 ROTATION_OVERLAP = timedelta(hours=24)
 LOOK_UP_S = 5.0
+MAX_URL = 2000
 MAX_HEADERS = 20
 MAX_HEADER_VALUE = 4096
+STATE_COLUMNS = ("state", "state_reason", "state_changed_at", "state_changed_by")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VALUE = re.compile(r"[\x20-\x7e]*")
+# `requests` refuses to send a value that begins with a space.
+_VALUE = re.compile(r"([\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?)?")
+_UNPRINTABLE = re.compile(r"[\x00-\x20\x7f]")
 _OURS = re.compile(
     r"webhook-.*|content-.*|host|user-agent|connection|transfer-encoding|accept-encoding|expect|te|trailer|upgrade",
     re.IGNORECASE,
@@ -82,12 +86,14 @@ def check(subscription: Subscription) -> None:
 
 def check_url(url: str) -> None:
     """Refuse an address that can never be called. Resolves the name; the engine checks again at every attempt."""
+    if len(url) > MAX_URL or _UNPRINTABLE.search(url):
+        raise InvalidSubscription(f"Enter an address of at most {MAX_URL} characters, without spaces.", field="url")
     try:
         parts = urlsplit(url)
-        port = parts.port or (443 if parts.scheme == "https" else 80)
+        port = parts.port if parts.port is not None else 443 if parts.scheme == "https" else 80
     except ValueError as error:
         raise InvalidSubscription(f"The address cannot be read: {error}.", field="url") from None
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not port:
         raise InvalidSubscription("Enter a full address that begins with https://.", field="url")
     if parts.username or parts.password:
         raise InvalidSubscription("Put credentials in a header, not in the address.", field="url")
@@ -184,8 +190,10 @@ def _expect(subscription: Subscription, *states: Subscription.State) -> None:
 def _change_state(
     subscription: Subscription, state: Subscription.State, *, by: str, now: datetime, reason: str = ""
 ) -> None:
+    # All of a draft; of others only this: their settings or secrets may have changed since they were read.
+    columns = None if subscription.state == Subscription.State.DRAFT else STATE_COLUMNS
     subscription.state = state
     subscription.state_reason = reason
     subscription.state_changed_at = now
     subscription.state_changed_by = by
-    subscription.save()
+    subscription.save(update_fields=columns)
