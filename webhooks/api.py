@@ -39,12 +39,16 @@ def logged_deliveries() -> QuerySet[Delivery]:
 class DeliveryFilter(filters.FilterSet):  # type: ignore[misc]
     """`since` is included, `until` is not."""
 
-    subscription = filters.CharFilter("subscription__public_id")
+    subscription = filters.CharFilter(method="of_subscription")
     state = filters.ChoiceFilter(choices=Delivery.State.choices)
     event_type = filters.CharFilter()
     subject = filters.CharFilter()
     since = MomentFilter("created_at", "gte")
     until = MomentFilter("created_at", "lt")
+
+    def of_subscription(self, deliveries: QuerySet[Delivery], name: str, public_id: str) -> QuerySet[Delivery]:
+        """Not by a join: so the index of a subscription's deliveries gives them in order."""
+        return deliveries.filter(subscription=Subscription.objects.filter(public_id=public_id).values("pk")[:1])
 
 
 class SubscriptionsView(generics.ListCreateAPIView[Subscription]):
