@@ -1,0 +1,280 @@
+"""Orders in the admin: read, and moved on by the verbs alone. No field of theirs is ever edited."""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.views.decorators.http import require_POST
+
+from inventory.money import display
+from orders import checkout, fulfilment
+from orders.admin import page, steps
+from orders.admin.forms import CancelForm, ShipForm
+from orders.admin.lists import NextStepFilter, PlacedFilter, ReadOnlyAdmin, WarehouseFilter
+from orders.admin.steps import CANCEL, CONFIRM, DELIVER, PACK, SHIP, Verb
+from orders.admin.wording import badge, moment
+from orders.models import Order, Shipment
+from orders.transitions import InvalidTransition
+from webhooks.errors import DomainError
+
+AT_ONCE = 100
+REFUSALS_TOLD = 10
+
+
+def _confirm(order: Order, *, actor: str, now: datetime) -> None:
+    checkout.confirm(order.public_id, actor=actor, now=now)
+
+
+def _pack(order: Order, *, actor: str, now: datetime) -> None:
+    fulfilment.pack(order.public_id, actor=actor, now=now)
+
+
+def _deliver(order: Order, *, actor: str, now: datetime) -> None:
+    """All that is on its way. Raises InvalidTransition when nothing is."""
+    on_their_way = order.shipments.filter(state=Shipment.State.SHIPPED).order_by("index")
+    parcels = list(on_their_way.values_list("public_id", flat=True))
+    if not parcels:
+        raise InvalidTransition(f"Order {order} is {order.status}: no parcel of it is on its way.")
+    for parcel in parcels:
+        fulfilment.deliver(parcel, delivered_at=now, actor=actor, now=now)
+
+
+def _ship(parcel: Shipment, *, answers: Mapping[Shipment, dict[str, Any]], actor: str, now: datetime) -> None:
+    fulfilment.ship(parcel.public_id, **answers[parcel], actor=actor, now=now)
+
+
+def _cancel(order: Order, *, reason: str, actor: str, now: datetime) -> None:
+    checkout.cancel(order.public_id, reason=reason, actor=actor, now=now)
+
+
+# The verbs that ask nothing.
+IMMEDIATE: Mapping[Verb, Callable[..., None]] = {CONFIRM: _confirm, PACK: _pack, DELIVER: _deliver}
+
+
+@admin.register(Order)
+class OrderAdmin(ReadOnlyAdmin):
+    list_display = ("order", "status_badge", "customer_name", "total", "warehouse", "next_step", "placed")
+    list_filter = ("status", NextStepFilter, "payment_status", WarehouseFilter, PlacedFilter)
+    search_help_text = "Exactly: an order number, e-mail address, tracking number or order id (ord_…)."
+    actions = ("confirm", "mark_packed", "mark_shipped", "mark_delivered", "cancel")
+
+    def get_urls(self) -> list[URLPattern]:
+        wrap = self.admin_site.admin_view
+        verb = wrap(require_POST(self.verb_view))
+        return [
+            path("ship/", wrap(self.ship_view), name="orders_order_ship"),
+            path("cancel/", wrap(self.cancel_view), name="orders_order_cancel"),
+            *(
+                path(f"<int:pk>/{each.name}/", verb, {"verb": each}, name=f"orders_order_{each.name}")
+                for each in IMMEDIATE
+            ),
+            *super().get_urls(),
+        ]
+
+    # The list
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Order]:
+        return steps.with_work(Order.objects.all())
+
+    def search(self, queryset: QuerySet[Order], term: str) -> QuerySet[Order]:
+        if "@" in term:
+            return queryset.filter(contact_email=term.lower())
+        if term.startswith("ord_"):
+            return queryset.filter(public_id=term)
+        tracked = list(Shipment.objects.filter(tracking_number=term).values_list("order_id", flat=True)[:AT_ONCE])
+        return queryset.filter(Q(number=term) | Q(pk__in=tracked))
+
+    @admin.display(description="Order")
+    def order(self, order: Order) -> SafeString:
+        return format_html('<a class="row-title" href="{}">{}</a>', _page(order), order)
+
+    @admin.display(description="Status")
+    def status_badge(self, order: Order) -> SafeString:
+        status = badge(order.status, order.get_status_display())
+        return format_html("{} {}", status, badge(order.payment_status, order.get_payment_status_display()))
+
+    @admin.display(description="Customer")
+    def customer_name(self, order: Order) -> SafeString:
+        return format_html('{}<span class="sub">{}</span>', order.contact_name, order.contact_email)
+
+    @admin.display(description="Total")
+    def total(self, order: Order) -> str:
+        return display(order.total_minor, order.currency)
+
+    @admin.display(description="Warehouse")
+    def warehouse(self, order: Order) -> str:
+        return order.warehouse_code or "several"
+
+    @admin.display(description="Next step")
+    def next_step(self, order: Order) -> str:
+        return steps.next_step(order)
+
+    @admin.display(description="Placed")
+    def placed(self, order: Order) -> SafeString | str:
+        return moment(order.placed_at)
+
+    # An order's page
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        order = page.with_everything().filter(pk=object_id).first() if object_id.isdecimal() else None
+        if order is None:
+            raise Http404("There is no such order.")
+        allowed = [verb for verb in steps.possible(order) if verb.is_allowed(request.user)]
+        next_verb = steps.primary(order)
+        buttons = [(verb, verb is next_verb, _address(verb, order)) for verb in allowed]
+        context = page.describe(order) | {"title": f"Order {order}", "buttons": buttons}
+        return self._render(request, "detail.html", context)
+
+    # The verbs
+
+    def has_confirm_permission(self, request: HttpRequest) -> bool:
+        return CONFIRM.is_allowed(request.user)
+
+    def has_pack_permission(self, request: HttpRequest) -> bool:
+        return PACK.is_allowed(request.user)
+
+    def has_ship_permission(self, request: HttpRequest) -> bool:
+        return SHIP.is_allowed(request.user)
+
+    def has_deliver_permission(self, request: HttpRequest) -> bool:
+        return DELIVER.is_allowed(request.user)
+
+    def has_cancel_permission(self, request: HttpRequest) -> bool:
+        return CANCEL.is_allowed(request.user)
+
+    @admin.action(description="Confirm", permissions=["confirm"])
+    def confirm(self, request: HttpRequest, queryset: QuerySet[Order]) -> None:
+        _each(request, CONFIRM, self._chosen(request, queryset), _confirm)
+
+    @admin.action(description="Mark packed", permissions=["pack"])
+    def mark_packed(self, request: HttpRequest, queryset: QuerySet[Order]) -> None:
+        _each(request, PACK, self._chosen(request, queryset), _pack)
+
+    @admin.action(description="Mark shipped…", permissions=["ship"])
+    def mark_shipped(self, request: HttpRequest, queryset: QuerySet[Order]) -> HttpResponseBase | None:
+        return self._ask(SHIP, self._chosen(request, queryset))
+
+    @admin.action(description="Mark delivered", permissions=["deliver"])
+    def mark_delivered(self, request: HttpRequest, queryset: QuerySet[Order]) -> None:
+        _each(request, DELIVER, self._chosen(request, queryset), _deliver)
+
+    @admin.action(description="Cancel…", permissions=["cancel"])
+    def cancel(self, request: HttpRequest, queryset: QuerySet[Order]) -> HttpResponseBase | None:
+        return self._ask(CANCEL, self._chosen(request, queryset))
+
+    def _chosen(self, request: HttpRequest, queryset: QuerySet[Order]) -> list[Order]:
+        orders = list(queryset.order_by("pk")[: AT_ONCE + 1])
+        if len(orders) <= AT_ONCE:
+            return orders
+        messages.error(request, f"Choose {AT_ONCE} orders at most. Nothing was done.")
+        return []
+
+    def _ask(self, verb: Verb, orders: list[Order]) -> HttpResponseBase | None:
+        return redirect(_address(verb, *orders)) if orders else None
+
+    def verb_view(self, request: HttpRequest, pk: int, verb: Verb) -> HttpResponseBase:
+        if not verb.is_allowed(request.user):
+            raise PermissionDenied
+        order = get_object_or_404(Order, pk=pk)
+        _each(request, verb, [order], IMMEDIATE[verb])
+        return redirect(_page(order))
+
+    def ship_view(self, request: HttpRequest) -> HttpResponseBase:
+        """How each packed parcel of `?order=…` leaves. A parcel that is left empty stays, unless it is the only one."""
+        if not SHIP.is_allowed(request.user):
+            raise PermissionDenied
+        orders = _named_orders(request)
+        parcels = _parcels_to_ship(request, orders)
+        asked_about = {parcel.order for parcel in parcels}
+        for order in orders:
+            if order not in asked_about:
+                messages.error(request, f"{order}: no parcel of it waits to be shipped, it is {order.status}.")
+        if not parcels:
+            return redirect(_back(orders))
+        answer = request.POST if request.method == "POST" else None
+        forms = [ShipForm(answer, parcel=each, may_be_empty=len(parcels) > 1) for each in parcels]
+        if all(form.is_valid() for form in forms):
+            if answers := {form.parcel: form.cleaned_data for form in forms if form.has_changed()}:
+                _each(request, SHIP, answers, partial(_ship, answers=answers))
+                return redirect(_back(orders))
+            messages.error(request, "Nothing was shipped: say for at least one parcel how it leaves.")
+        return self._render(request, "ship.html", {"title": "Mark shipped", "orders": orders, "forms": forms})
+
+    def cancel_view(self, request: HttpRequest) -> HttpResponseBase:
+        """Why the orders of `?order=…` are given up."""
+        if not CANCEL.is_allowed(request.user):
+            raise PermissionDenied
+        orders = _named_orders(request)
+        form = CancelForm(request.POST or None)
+        if form.is_valid():
+            _each(request, CANCEL, orders, partial(_cancel, reason=form.cleaned_data["reason"]))
+            return redirect(_back(orders))
+        return self._render(request, "cancel.html", {"title": "Cancel", "orders": orders, "form": form})
+
+    def _render(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
+        context = {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media, **context}
+        return TemplateResponse(request, f"admin/orders/order/{template}", context)
+
+
+def _each(request: HttpRequest, verb: Verb, things: Iterable[Any], take: Callable[..., object]) -> None:
+    """Take a step with each by itself, and tell which were done and why the others were not."""
+    done, refused = [], []
+    for thing in things:
+        try:
+            take(thing, actor=request.user.get_username(), now=timezone.now())
+        except DomainError as error:
+            refused.append(str(error))
+        else:
+            done.append(str(thing))
+    if done:
+        messages.success(request, f"{verb.done}: {', '.join(done)}.")
+    for words in refused[:REFUSALS_TOLD]:
+        messages.error(request, words)
+    if len(refused) > REFUSALS_TOLD:
+        messages.error(request, f"… and {len(refused) - REFUSALS_TOLD} more were refused.")
+
+
+def _named_orders(request: HttpRequest) -> list[Order]:
+    keys = [int(key) for key in request.GET.getlist("order") if key.isascii() and key.isdecimal() and len(key) < 19]
+    orders = list(Order.objects.filter(pk__in=keys[:AT_ONCE]).order_by("pk"))
+    if not orders:
+        raise Http404("There are no such orders.")
+    return orders
+
+
+def _parcels_to_ship(request: HttpRequest, orders: list[Order]) -> list[Shipment]:
+    """To ask: those that are packed. To answer: those that were asked about, though one may have left meanwhile."""
+    parcels = Shipment.objects.filter(order__in=orders).select_related("order", "warehouse").order_by("order", "index")
+    if request.method == "POST":
+        return list(parcels.filter(public_id__in=request.POST.getlist("parcel")))
+    return list(parcels.filter(state=Shipment.State.PACKED))
+
+
+def _page(order: Order) -> str:
+    return reverse("admin:orders_order_change", args=[order.pk])
+
+
+def _back(orders: list[Order]) -> str:
+    return _page(orders[0]) if len(orders) == 1 else reverse("admin:orders_order_changelist")
+
+
+def _address(verb: Verb, *orders: Order) -> str:
+    """Where a verb is taken: at once by a POST, or after some questions."""
+    if verb in IMMEDIATE:
+        return reverse(f"admin:orders_order_{verb.name}", args=[orders[0].pk])
+    return reverse(f"admin:orders_order_{verb.name}", query={"order": [order.pk for order in orders]})

@@ -1,0 +1,73 @@
+"""An order's page: everything that is known of it, to be read."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Prefetch
+
+from inventory.money import display
+from orders.admin import steps
+from orders.models import Order, OrderTransition, Payment, Shipment, TrackingUpdate
+from orders.models.order import Units
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the timeline: what happened, who said or did so, and why."""
+
+    at: datetime
+    what: str
+    who: str
+    why: str = ""
+
+
+def with_everything() -> Any:
+    """Seven statements, however much there is of an order."""
+    parcels = Shipment.objects.select_related("warehouse").order_by("index")
+    return steps.with_work(Order.objects.with_items()).prefetch_related(
+        Prefetch("shipments", parcels.prefetch_related("lines", "tracking_updates"), to_attr="parcels"),
+        Prefetch("payments", Payment.objects.order_by("-pk"), to_attr="attempts"),
+        Prefetch("transitions", OrderTransition.objects.order_by("-pk"), to_attr="steps"),
+    )
+
+
+def describe(order: Any) -> dict[str, Any]:
+    """Of an order of `with_everything`."""
+    return {
+        "order": order,
+        "bought": [Units(line, line.quantity, line.warehouse_code) for line in order.items],
+        "timeline": timeline(order),
+        "next_step": steps.next_step(order),
+    }
+
+
+def timeline(order: Any) -> list[Entry]:
+    """Newest first."""
+    entries = [
+        *(_of_step(step, order) for step in order.steps),
+        *(_of_payment(attempt, order) for attempt in order.attempts),
+        *(_of_scan(scan, parcel) for parcel in order.parcels for scan in parcel.tracking_updates.all()),
+    ]
+    return sorted(entries, key=lambda entry: entry.at, reverse=True)
+
+
+def _of_step(step: OrderTransition, order: Any) -> Entry:
+    parcel = next((f" parcel {parcel}" for parcel in order.parcels if parcel.pk == step.shipment_id), "")
+    return Entry(step.at, f"{step.get_kind_display()}{parcel}", step.actor, step.reason)
+
+
+def _of_payment(attempt: Payment, order: Order) -> Entry:
+    what = f"{attempt.get_kind_display()} of {_money(order, attempt.amount_minor)}"
+    if attempt.result == Payment.Result.FAILED:
+        return Entry(attempt.at, f"{what} failed", attempt.actor, attempt.failure_message or attempt.failure_code)
+    return Entry(attempt.at, what, attempt.actor)
+
+
+def _of_scan(scan: TrackingUpdate, parcel: Shipment) -> Entry:
+    place = f", {scan.location}" if scan.location else ""
+    return Entry(scan.occurred_at, f"{scan.get_status_display()}{place}: parcel {parcel}", scan.source, scan.message)
+
+
+def _money(order: Order, minor: int) -> str:
+    return display(minor, order.currency)

@@ -1,0 +1,82 @@
+"""Parcels in the admin: where each is. They move with their order's verbs."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from orders.admin import wording
+from orders.admin.lists import ReadOnlyAdmin, WarehouseFilter
+from orders.admin.wording import NOTHING, badge, moment
+from orders.models import Shipment
+
+
+@admin.register(Shipment)
+class ShipmentAdmin(ReadOnlyAdmin):
+    list_display = ("parcel", "state_badge", "warehouse", "carrier", "tracking", "courier_says", "shipped", "expected")
+    list_filter = ("state", WarehouseFilter)
+    list_select_related = ("order", "warehouse")
+    search_help_text = "Exactly: a tracking number, order number or shipment id (shp_…)."
+    fieldsets = (
+        (None, {"fields": ("order_link", "warehouse", "state_badge", "contents", "public_id")}),
+        ("Packed", {"fields": ("packed_at", "packed_by", "package_count", "weight_grams")}),
+        (
+            "Shipped",
+            {
+                "fields": (
+                    "carrier",
+                    "carrier_service",
+                    "tracking",
+                    "shipped_at",
+                    "estimated_delivery_at",
+                    "courier_says",
+                )
+            },
+        ),
+        ("Delivered", {"fields": ("delivered_at", "received_by", "delivery_source")}),
+    )
+    readonly_fields = ("order_link", "state_badge", "contents", "tracking", "courier_says")
+
+    def search(self, queryset: QuerySet[Shipment], term: str) -> QuerySet[Shipment]:
+        if term.startswith("shp_"):
+            return queryset.filter(public_id=term)
+        found = queryset.filter(tracking_number=term)
+        return found if found.exists() else queryset.filter(order__number=term)
+
+    @admin.display(description="Parcel")
+    def parcel(self, shipment: Shipment) -> SafeString:
+        url = reverse("admin:orders_shipment_change", args=[shipment.pk])
+        return format_html('<a class="row-title" href="{}">{}</a>', url, shipment)
+
+    @admin.display(description="Order")
+    def order_link(self, shipment: Shipment) -> SafeString:
+        url = reverse("admin:orders_order_change", args=[shipment.order_id])
+        return format_html('<a href="{}">{}</a>', url, shipment.order)
+
+    @admin.display(description="State")
+    def state_badge(self, shipment: Shipment) -> SafeString:
+        return badge(shipment.state, shipment.get_state_display())
+
+    @admin.display(description="Tracking number")
+    def tracking(self, shipment: Shipment) -> SafeString | str:
+        return wording.tracking(shipment)
+
+    @admin.display(description="Courier says")
+    def courier_says(self, shipment: Shipment) -> str:
+        return shipment.get_tracking_status_display() or NOTHING
+
+    @admin.display(description="Shipped")
+    def shipped(self, shipment: Shipment) -> SafeString | str:
+        return moment(shipment.shipped_at)
+
+    @admin.display(description="Expected")
+    def expected(self, shipment: Shipment) -> SafeString | str:
+        return moment(shipment.estimated_delivery_at)
+
+    @admin.display(description="Contents")
+    def contents(self, shipment: Any) -> SafeString:
+        inside = ((content.quantity, content.line.sku, content.line.name) for content in shipment.contents)
+        return format_html_join(", ", "{} × {} ({})", inside)
