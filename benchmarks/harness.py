@@ -4,6 +4,7 @@ import asyncio
 import json
 import multiprocessing
 import os
+import secrets
 import subprocess
 import sys
 import tempfile
@@ -14,7 +15,19 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from cryptography.fernet import Fernet
+
 ROOT = Path(__file__).resolve().parent.parent
+# As in production: DEBUG keeps every statement in memory.
+ENVIRONMENT = {
+    "DEBUG": "false",
+    "SECRET_KEY": secrets.token_urlsafe(50),
+    "ENCRYPTION_KEYS": Fernet.generate_key().decode(),
+    "BASE_URL": "http://127.0.0.1",
+    "WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
+    "THROTTLE_PUBLIC": "",
+    "THROTTLE_TOKEN": "",
+}
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
 
@@ -23,17 +36,16 @@ def database(kind: str) -> Iterator[dict[str, str]]:
     """The environment of a fresh, migrated database: `sqlite` or `postgres`."""
     from tests.postgres import running_postgres
 
-    common = {"DEBUG": "true", "WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8", "THROTTLE_PUBLIC": "", "THROTTLE_TOKEN": ""}
     with tempfile.TemporaryDirectory() as folder:
         if kind == "sqlite":
-            yield _migrated({**common, "DATABASE_URL": f"sqlite:///{folder}/bench.sqlite3"})
+            yield _migrated({"DATABASE_URL": f"sqlite:///{folder}/bench.sqlite3"})
         else:
             with running_postgres() as url:
-                yield _migrated({**common, "DATABASE_URL": url})
+                yield _migrated({"DATABASE_URL": url})
 
 
 def _migrated(environment: dict[str, str]) -> dict[str, str]:
-    whole = {**os.environ, **environment}
+    whole = {**os.environ, **ENVIRONMENT, **environment}
     subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=ROOT, env=whole, check=True)
     return whole
 

@@ -6,7 +6,7 @@ the lease's owner. No transaction is open while speaking HTTP.
 
 import random
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -52,7 +52,7 @@ class Sent:
 
 
 def claim(limit: int, *, owner: str, now: datetime) -> list[Claimed]:
-    """Take up to `limit` due deliveries; about four statements.
+    """Take up to `limit` due deliveries; three statements.
 
     Live ones first, then the longest due. Never more of a subscription than its `max_in_flight`, never two of one
     subject to one subscription, and the earlier of two before the later.
@@ -60,15 +60,12 @@ def claim(limit: int, *, owner: str, now: datetime) -> list[Claimed]:
     with transaction.atomic():
         _one_claim_at_a_time()
         ready = _ready(now)
-        ids = _lease(_candidates(ready, limit, now), owner=owner, now=now) if ready else []
-    return _load(ids, {subscription.pk: subscription for subscription in ready})
+        return _take(*_best_of(ready, limit, now), ready, owner=owner, now=now) if ready else []
 
 
 def claim_one(delivery: Delivery, *, owner: str, now: datetime) -> list[Claimed]:
     """Take this delivery if it is pending, whatever else its subscription has under way."""
-    with transaction.atomic():
-        ids = _lease([delivery.pk], owner=owner, now=now)
-    return _load(ids, {delivery.subscription_id: delivery.subscription})
+    return _take("%s", [delivery.pk], [delivery.subscription], owner=owner, now=now)
 
 
 def anything_due(now: datetime) -> bool:
@@ -82,10 +79,15 @@ def _due(now: datetime) -> Any:
 
 
 def _one_claim_at_a_time() -> None:
-    """Two claims at once could each take one of two events of a subject. SQLite has one writer anyhow."""
+    """Two claims at once could each take one of two events of a subject. SQLite has one writer anyhow.
+
+    A lease need not wait for the disk: a crash of the database that loses it only makes the delivery due again.
+    """
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_CLAIM_LOCK])
+            cursor.execute(
+                "SELECT set_config('synchronous_commit', 'off', true), pg_advisory_xact_lock(%s)", [_CLAIM_LOCK]
+            )
 
 
 _READY = """
@@ -101,7 +103,7 @@ _READY = """
 
 def _ready(now: datetime) -> list[Subscription]:
     """Active subscriptions with something due and room for it, in no order: none is always served first."""
-    subscriptions = Subscription.objects.raw(_READY, [connection.ops.adapt_datetimefield_value(now)])
+    subscriptions = Subscription.objects.raw(_READY, [_adapt(now)])
     ready = [subscription for subscription in subscriptions if _room(subscription) > 0]
     random.shuffle(ready)
     return ready[:SUBSCRIPTIONS_PER_CLAIM]
@@ -140,8 +142,9 @@ _BY_ROOM = """
 """
 
 
-def _candidates(ready: Sequence[Subscription], limit: int, now: datetime) -> list[int]:
-    moment = connection.ops.adapt_datetimefield_value(now)
+def _best_of(ready: Sequence[Subscription], limit: int, now: datetime) -> tuple[str, list[Any]]:
+    """The query of the ids to take, and its values."""
+    moment = _adapt(now)
     arms, values = [], []
     for subscription in ready:
         strict = subscription.ordering == Subscription.Ordering.STRICT
@@ -150,38 +153,35 @@ def _candidates(ready: Sequence[Subscription], limit: int, now: datetime) -> lis
         for lane in Delivery.Lane.values:
             arms.append(arm)
             values += [room, subscription.pk, lane, moment, LOOK_AHEAD, moment, room]
+    return _BY_ROOM.format(arms=" UNION ALL ".join(arms)), [*values, limit]
+
+
+_TAKE = """
+    UPDATE webhooks_delivery
+    SET state = 'sending', lease_owner = %s, lease_until = %s, claimed_at = %s, next_attempt_at = NULL
+    WHERE state = 'pending' AND id IN ({chosen})
+    RETURNING id, attempt_count, attempts_before, resent_by, subscription_id,
+        (SELECT public_id FROM webhooks_event e WHERE e.id = event_id),
+        (SELECT body FROM webhooks_event e WHERE e.id = event_id)
+"""
+
+
+def _take(
+    chosen: str, values: list[Any], subscriptions: Sequence[Subscription], *, owner: str, now: datetime
+) -> list[Claimed]:
+    """Lease what the query `chosen` finds, of these subscriptions; the oldest first."""
     with connection.cursor() as cursor:
-        cursor.execute(_BY_ROOM.format(arms=" UNION ALL ".join(arms)), [*values, limit])
-        return [row[0] for row in cursor.fetchall()]
-
-
-def _lease(ids: Sequence[int], *, owner: str, now: datetime) -> Sequence[int]:
-    pending = Delivery.objects.filter(pk__in=ids, state=State.PENDING)
-    taken = pending.update(
-        state=State.SENDING, lease_owner=owner, lease_until=now + LEASE, claimed_at=now, next_attempt_at=None
-    )
-    if taken == len(ids):
-        return ids
-    return list(Delivery.objects.filter(pk__in=ids, lease_owner=owner, claimed_at=now).values_list("pk", flat=True))
-
-
-def _load(ids: Sequence[int], subscriptions: Mapping[int, Subscription]) -> list[Claimed]:
-    if not ids:
-        return []
-    columns = (
-        "id",
-        "attempt_count",
-        "attempts_before",
-        "resent_by",
-        "event__public_id",
-        "event__body",
-        "subscription_id",
-    )
-    rows = Delivery.objects.filter(pk__in=ids).values_list(*columns)
+        cursor.execute(_TAKE.format(chosen=chosen), [owner, _adapt(now + LEASE), _adapt(now), *values])
+        rows = sorted(cursor.fetchall())
+    by_id = {subscription.pk: subscription for subscription in subscriptions}
     return [
-        Claimed(pk, count, before, bool(resent_by), event_id, body, subscriptions[subscription_id])
-        for pk, count, before, resent_by, event_id, body, subscription_id in rows
+        Claimed(pk, count, before, bool(resent_by), event_id, body, by_id[subscription_id])
+        for pk, count, before, resent_by, subscription_id, event_id, body in rows
     ]
+
+
+def _adapt(moment: datetime) -> Any:
+    return connection.ops.adapt_datetimefield_value(moment)
 
 
 # Send

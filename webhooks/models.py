@@ -1,4 +1,4 @@
-"""The engine's rows: who is told (Subscription), what (Event), that this one is owed it (Delivery), each try (Attempt)."""
+"""The rows: who is told (Subscription), what (Event), that this one is owed it (Delivery), and each try (Attempt)."""
 
 from datetime import datetime
 

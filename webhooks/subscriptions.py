@@ -72,9 +72,10 @@ def create(
 def activate(subscription: Subscription, *, by: str, now: datetime) -> None:
     """Check everything, give it a secret if it has none, and start telling it. Raises InvalidSubscription."""
     check(subscription)
+    first: dict[str, Any] = {}
     if not subscription.secrets:
-        subscription.secrets = [{"secret": signing.new_secret(), "expires_at": None}]
-    _change_state(subscription, Subscription.State.ACTIVE, by=by, now=now)
+        subscription.secrets = first["secrets"] = [{"secret": signing.new_secret(), "expires_at": None}]
+    _change_state(subscription, Subscription.State.ACTIVE, by=by, now=now, **first)
 
 
 def check(subscription: Subscription) -> None:
@@ -188,12 +189,14 @@ def _expect(subscription: Subscription, *states: Subscription.State) -> None:
 
 
 def _change_state(
-    subscription: Subscription, state: Subscription.State, *, by: str, now: datetime, reason: str = ""
+    subscription: Subscription, state: Subscription.State, *, by: str, now: datetime, reason: str = "", **also: Any
 ) -> None:
-    # All of a draft; of others only this: their settings or secrets may have changed since they were read.
-    columns = None if subscription.state == Subscription.State.DRAFT else STATE_COLUMNS
-    subscription.state = state
-    subscription.state_reason = reason
-    subscription.state_changed_at = now
-    subscription.state_changed_by = by
-    subscription.save(update_fields=columns)
+    """Write the new state, and these other fields, unless somebody else has changed it meanwhile."""
+    before = subscription.state
+    changes = {"state": state, "state_reason": reason, "state_changed_at": now, "state_changed_by": by, **also}
+    for name, value in changes.items():
+        setattr(subscription, name, value)
+    if subscription.pk is None:
+        subscription.save()
+    elif not Subscription.objects.filter(pk=subscription.pk, state=before).update(**changes):
+        raise SubscriptionConflict(f"{subscription} was changed by somebody else just now. Look at it again.")

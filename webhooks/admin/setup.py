@@ -110,7 +110,11 @@ class SetupAdmin(admin.ModelAdmin[Subscription]):
         except subscriptions.InvalidSubscription as error:
             messages.error(request, str(error))
             return redirect(step_url(draft, _STEP_OF_FIELD.get(error.field, 1)))
-        self.log_addition(request, draft, [{"added": {}}])
+        except subscriptions.SubscriptionConflict as error:
+            # Saved twice, by a double click or in two tabs: the first one stands.
+            messages.info(request, str(error))
+        else:
+            self.log_addition(request, draft, [{"added": {}}])
         return HttpResponseRedirect(reverse("admin:webhooks_subscription_ready", args=[draft.pk]))
 
     def _show(
