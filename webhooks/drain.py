@@ -89,7 +89,11 @@ class Sender:
 
     def _record_waiting(self) -> None:
         if batch := self._gather():
-            self._record(batch)
+            try:
+                self._record(batch)
+            except Exception:
+                # A bug, as in `_send`: it must not keep the threads of these busy for ever.
+                logger.exception("Recording %d outcomes failed", len(batch))
             self._finished(len(batch))
 
     def _gather(self) -> list[Sent]:
