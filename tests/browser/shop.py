@@ -100,7 +100,7 @@ def _wait_until_it_answers(shop: Shop, process: subprocess.Popen[bytes]) -> None
     deadline = time.monotonic() + READY_WITHIN_S
     while True:
         try:
-            urllib.request.urlopen(f"{shop.url}/healthz", timeout=5).close()
+            urllib.request.urlopen(f"{shop.url}/healthz", timeout=5).close()  # noqa: S310
         except OSError:
             assert process.poll() is None, "manage.py up has ended by itself"
             assert time.monotonic() < deadline, f"no answer from manage.py up within {READY_WITHIN_S:g} s"
