@@ -31,6 +31,13 @@ class ListAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     class Media:
         css = {"all": ["orders/admin.css"]}
 
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        changes = super().get_changelist_instance(request)
+        changes.title = str(self.opts.verbose_name_plural).capitalize()
+        # The foot of the list says how many there are.
+        changes.full_result_count = changes.result_count
+        return changes
+
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:

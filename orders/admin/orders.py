@@ -135,9 +135,12 @@ class OrderAdmin(ReadOnlyAdmin):
         if order is None:
             raise Http404("There is no such order.")
         allowed = [verb for verb in steps.possible(order) if verb.is_allowed(request.user)]
-        next_verb = steps.primary(order)
-        buttons = [(verb, verb is next_verb, _address(verb, order)) for verb in allowed]
-        context = page.describe(order) | {"title": f"Order {order}", "buttons": buttons}
+        primary = steps.primary(order)
+        context = page.describe(order) | {
+            "title": f"Order {order}",
+            "buttons": [(verb, verb is primary, _address(verb, order)) for verb in allowed],
+            "has_next": primary in allowed,
+        }
         return self._render(request, "detail.html", context)
 
     # The verbs
