@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.contrib.admin.apps import AdminConfig
 
 
 class CommerceConfig(AppConfig):
@@ -7,3 +8,7 @@ class CommerceConfig(AppConfig):
 
     def ready(self) -> None:
         from commerce import tasks  # noqa: F401
+
+
+class SiteConfig(AdminConfig):
+    default_site = "commerce.site.Site"

@@ -163,7 +163,7 @@ INSTALLED_APPS = [
     "orders.apps.OrdersConfig",
     "inventory.apps.InventoryConfig",
     "webhooks.apps.WebhooksConfig",
-    "django.contrib.admin",
+    "commerce.apps.SiteConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
