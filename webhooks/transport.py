@@ -252,11 +252,16 @@ class _Adapter(HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
 
 
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """None: to prepare what is never followed, `requests` would read all of the body and judge the address."""
+
+
 def _session() -> requests.Session:
     """This thread's own: sessions are not safe to share, and one keeps its connections alive."""
     session: requests.Session | None = getattr(_running, "session", None)
     if session is None:
-        session = requests.Session()
+        session = _Session()
         session.trust_env = False
         session.headers.clear()
         session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))

@@ -155,6 +155,14 @@ class TestReason:
         assert elsewhere.received == []
         assert len(receiver.received) == 1
 
+    @pytest.mark.parametrize("to", ["http://[", "//", "http://\x00\xff/" + "x" * 5_000, "", "javascript:alert(1)"])
+    def test_is_redirect_wherever_it_leads(self, receiver: Receiver, to: str) -> None:
+        outcome = answered(receiver, redirect(to))
+
+        assert (outcome.status_code, outcome.reason) == (302, Reason.REDIRECT)
+        assert len(outcome.detail) < 500
+        assert "\x00" not in outcome.detail
+
     @pytest.mark.parametrize(
         "reply",
         [
@@ -452,6 +460,13 @@ class TestLog:
 
         assert (len(outcome.response_body), outcome.response_truncated) == (16_384, True)
         assert outcome.duration_ms < 2_000
+
+    def test_does_not_read_one_that_comes_with_a_redirect_either(self, receiver: Receiver) -> None:
+        head = {"location": "/elsewhere", "content-encoding": "gzip"}
+
+        outcome = answered(receiver, Answer(302, misbehaving.COMPRESSION_BOMB.body, head))
+
+        assert (len(outcome.response_body), outcome.response_truncated) == (16_384, True)
 
     def test_can_be_stored_whatever_bytes_came(self, receiver: Receiver) -> None:
         outcome = answered(receiver, misbehaving.NUL_AND_INVALID_UTF8)
