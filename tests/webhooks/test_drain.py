@@ -1,48 +1,31 @@
 """The walk of a delivery through the engine, against a real receiver."""
 
 import json
-from datetime import datetime, timedelta
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import OperationalError
+from django.db.backends.utils import CursorWrapper
+from django_q.models import OrmQ
 from standardwebhooks.webhooks import Webhook
 
-from tests.receiver import Answer, Receiver
-from webhooks import delivery, subscriptions
-from webhooks.drain import drain, sender
-from webhooks.events import TEST, Ping
-from webhooks.models import Attempt, Delivery, Event, Subscription
-from webhooks.outbox import emit
+from tests import receiver as misbehaving
+from tests.receiver import Answer, Receiver, Reply, running_receiver
+from tests.webhooks.factories import crank, happen, happen_often, make_due, make_subscription
+from webhooks import delivery
+from webhooks import drain as drain_module
+from webhooks.drain import drain, send_now, sender
+from webhooks.models import Attempt, Delivery
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def crank() -> None:
-    """Drain until every answer has been recorded."""
-    drain()
-    while sender().in_flight:
-        drain()
-
-
-def subscribe(receiver: Receiver, now: datetime, **options: object) -> Subscription:
-    return subscriptions.create(
-        name="ERP", url=receiver.url, event_types=["*"], headers={"x-api-key": "k1"}, by="ann", now=now, **options
-    )
-
-
-def happen(subject: str, now: datetime) -> Event:
-    with transaction.atomic():
-        return emit(TEST, Ping(subject, "a shop", "ann", now))
-
-
-def make_due() -> None:
-    Delivery.objects.filter(state=Delivery.State.PENDING).update(next_attempt_at=datetime(2020, 1, 1).astimezone())
-
-
 class TestDrain:
-    def test_a_stock_library_verifies_what_arrives(self, receiver: Receiver, now: datetime) -> None:
-        subscription = subscribe(receiver, now)
-        event = happen("sub_1", now)
+    def test_a_stock_library_verifies_what_arrives(self, receiver: Receiver) -> None:
+        subscription = make_subscription(receiver.url, headers={"x-api-key": "k1"})
+        event = happen("sub_1")
 
         crank()
 
@@ -55,11 +38,11 @@ class TestDrain:
         assert Delivery.objects.get().state == "delivered"
 
     def test_500_500_200_takes_three_attempts_with_one_id_the_same_bytes_and_fresh_timestamps(
-        self, receiver: Receiver, now: datetime
+        self, receiver: Receiver
     ) -> None:
-        subscribe(receiver, now)
+        make_subscription(receiver.url)
         receiver.answers = [Answer(500), Answer(500), Answer(200)]
-        happen("sub_1", now)
+        happen("sub_1")
 
         for _ in range(3):
             crank()
@@ -77,11 +60,9 @@ class TestDrain:
         settled = Delivery.objects.get()
         assert (settled.state, settled.attempt_count) == ("delivered", 3)
 
-    def test_many_subjects_arrive_once_each_and_each_subject_in_order(self, receiver: Receiver, now: datetime) -> None:
-        subscribe(receiver, now)
-        with transaction.atomic():
-            for n in range(200):
-                emit(TEST, Ping(f"sub_{n % 20}", "a shop", "ann", now))
+    def test_many_subjects_arrive_once_each_and_each_subject_in_order(self, receiver: Receiver) -> None:
+        make_subscription(receiver.url)
+        happen_often(200, subjects=20)
 
         crank()
 
@@ -89,3 +70,160 @@ class TestDrain:
         assert len(bodies) == len({body["id"] for body in bodies}) == 200
         for subject in {body["subject"] for body in bodies}:
             assert [body["sequence"] for body in bodies if body["subject"] == subject] == list(range(1, 11))
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every statement of every thread, but those that only begin or end transactions."""
+    executed: list[str] = []
+    execute = CursorWrapper.execute
+
+    def listen(self: CursorWrapper, sql: str, params: Any = None) -> Any:
+        if not sql.startswith(("BEGIN", "SAVEPOINT", "RELEASE", "PRAGMA")):
+            executed.append(sql)
+        return execute(self, sql, params)
+
+    monkeypatch.setattr(CursorWrapper, "execute", listen)
+    return executed
+
+
+class TestCost:
+    def test_of_a_backlog_of_1000_is_one_statement_a_delivery_at_most(
+        self, receiver: Receiver, statements: list[str]
+    ) -> None:
+        make_subscription(receiver.url)
+        happen_often(1_000, subjects=1_000)
+        statements.clear()
+
+        crank()
+
+        assert len(receiver.received) == 1_000
+        assert len(statements) <= 1_000
+
+    def test_of_nothing_due_is_one_claim(self, statements: list[str]) -> None:
+        make_subscription()
+
+        drain()
+
+        assert len(statements) <= 2
+
+
+class TestMisbehaviour:
+    @pytest.mark.parametrize(
+        ("reply", "reason", "status"),
+        [
+            (misbehaving.HANG_UP, "bad_response", None),
+            (misbehaving.MALFORMED_STATUS, "bad_response", None),
+            (misbehaving.HEADER_FLOOD, "bad_response", None),
+            (misbehaving.redirect("http://127.0.0.1/\x00\xff" + "x" * 2_000), "redirect", 302),
+            (Answer(410), "gone", 410),
+            (Answer(500, headers={"retry-after": "Mon, 23 Nov 2026 10:05:00 +" + "9" * 30}), "http_5xx", 500),
+            (Answer(500, headers={f"x-{n}\x00": "\xff\x00" for n in range(60)}), "http_5xx", 500),
+            (misbehaving.NUL_AND_INVALID_UTF8, "", 200),
+            (misbehaving.COMPRESSION_BOMB, "", 200),
+            (misbehaving.HUGE_BODY, "", 200),
+            (misbehaving.BROKEN_GZIP, "", 200),
+            (Answer(999), "bad_response", 999),
+        ],
+        ids=lambda value: None if not isinstance(value, str) else value or "success",
+    )
+    def test_is_logged_and_harms_nobody_else(
+        self, reply: Reply, reason: str, status: int | None, receiver: Receiver
+    ) -> None:
+        make_subscription(receiver.url)
+        receiver.script = lambda received: reply if b'"subject":"odd"' in received.body else Answer()
+        for subject in ("before", "odd", "after"):
+            happen(subject)
+
+        crank()
+
+        log = Attempt.objects.values_list("delivery__subject", "reason", "status_code")
+        assert sorted(log) == sorted([("before", "", 200), ("odd", reason, status), ("after", "", 200)])
+        assert sender().in_flight == 0
+
+
+class TestIsolation:
+    def test_of_one_that_hangs_lets_the_others_pass(self, receiver: Receiver) -> None:
+        with running_receiver() as hanging:
+            hanging.script = lambda _: misbehaving.SILENCE
+            make_subscription(hanging.url, name="hanging", max_in_flight=8)
+            make_subscription(receiver.url, name="healthy")
+            happen_often(60, subjects=60)
+            started = time.monotonic()
+
+            drain()
+
+            receiver.wait_for(60, timeout_s=0.1)
+            assert time.monotonic() - started < 5
+            assert len(hanging.received) == 8
+        crank()
+
+    def test_of_a_bug_in_recording_frees_the_threads(self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+        make_subscription(receiver.url)
+        with monkeypatch.context() as broken:
+
+            def fail(*_: object, **__: object) -> None:
+                raise RuntimeError("a bug")
+
+            broken.setattr(delivery, "record", fail)
+            happen("sub_1")
+            crank()
+
+        assert sender().in_flight == 0
+        happen("sub_2")
+        crank()
+        assert Delivery.objects.get(subject="sub_2").state == "delivered"
+
+    def test_of_a_database_that_is_away_for_a_moment_loses_no_outcome(
+        self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(drain_module, "RECORD_RETRY_S", 0.01)
+        record, failures = delivery.record, iter(range(3))
+
+        def fail_three_times(*args: Any, **kwargs: Any) -> int:
+            if next(failures, None) is not None:
+                raise OperationalError("server closed the connection unexpectedly")
+            return record(*args, **kwargs)
+
+        monkeypatch.setattr(delivery, "record", fail_three_times)
+        make_subscription(receiver.url)
+        happen()
+
+        crank()
+
+        assert (Delivery.objects.get().state, len(receiver.received)) == ("delivered", 1)
+
+
+class TestRing:
+    def test_of_a_slow_answer_starts_what_waited_for_it(self, receiver: Receiver) -> None:
+        make_subscription(receiver.url)
+        receiver.answers = [Answer(delay_s=0.4)]
+        happen("sub_1")
+        happen("sub_1")
+
+        drain()
+        assert sender().in_flight == 1
+        OrmQ.objects.all().delete()
+        while sender().in_flight:
+            time.sleep(0.02)
+
+        assert OrmQ.objects.count() == 1
+        drain()
+        assert len(receiver.received) == 2
+        crank()
+
+
+class TestSendNow:
+    def test_leaves_to_the_worker_what_a_worker_has_taken(
+        self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(delivery, "LEASE", timedelta(seconds=0.2))
+        make_subscription(receiver.url)
+        happen()
+        delivery.claim(1, owner="w1", now=datetime.now(UTC))
+        row = Delivery.objects.get()
+
+        send_now(row)
+
+        assert receiver.received == []
+        assert Delivery.objects.get().lease_owner == "w1"

@@ -1,0 +1,262 @@
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from django.db import DatabaseError, connection, transaction
+from django.utils import timezone
+from django_q.models import OrmQ
+from django_q.signing import SignedPackage
+
+from tests.webhooks.factories import happen, make_subscription
+from webhooks import broker, delivery, timers
+from webhooks.broker import BELL, InstantBroker, ring
+from webhooks.models import Attempt, Delivery
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _no_timers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timers, "registered", [])
+
+
+@pytest.fixture
+def queue() -> Iterator[InstantBroker]:
+    """One whose clock has just ticked."""
+    instant = InstantBroker("commerce")
+    instant._ticked = time.monotonic()
+    yield instant
+    instant._disconnect()
+
+
+def functions(tasks: list[tuple[int, str]]) -> list[str]:
+    return [SignedPackage.loads(payload)["func"] for _, payload in tasks]
+
+
+def tick(queue: InstantBroker) -> list[str]:
+    """What the queue has for its workers a second later."""
+    queue._ticked -= broker.TICK_S
+    return functions(queue.dequeue() or [])
+
+
+class TestRing:
+    def test_many_times_in_a_transaction_puts_one_task_on_the_queue(self) -> None:
+        with transaction.atomic():
+            for _ in range(100):
+                ring()
+            assert not OrmQ.objects.exists()
+
+        assert OrmQ.objects.count() == 1
+
+    def test_in_many_transactions_puts_one_task_on_the_queue(self) -> None:
+        make_subscription()
+
+        for n in range(50):
+            happen(f"sub_{n}")
+
+        assert OrmQ.objects.count() == 1
+
+    def test_of_a_transaction_that_is_rolled_back_is_not_heard(self) -> None:
+        with transaction.atomic():
+            ring()
+            transaction.set_rollback(True)
+
+        assert not OrmQ.objects.exists()
+
+    def test_after_a_savepoint_that_was_rolled_back_is_heard(self) -> None:
+        with transaction.atomic():
+            with transaction.atomic():
+                ring()
+                transaction.set_rollback(True)
+            ring()
+
+        assert OrmQ.objects.count() == 1
+
+    def test_while_the_last_one_is_being_answered_is_heard_again(self, queue: InstantBroker) -> None:
+        ring()
+        [(first, _)] = queue.dequeue()
+
+        ring()
+
+        [(second, _)] = queue.dequeue()
+        assert second != first
+
+    def test_never_fails_the_change_that_has_been_committed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fail(*_: object, **__: object) -> None:
+            raise DatabaseError("the queue is away")
+
+        monkeypatch.setattr(broker, "async_task", fail)
+        make_subscription()
+
+        event = happen()
+
+        assert Delivery.objects.get().event == event
+
+    def test_asks_for_a_drain(self, queue: InstantBroker) -> None:
+        ring()
+
+        assert functions(queue.dequeue()) == ["webhooks.tasks.drain"]
+
+
+class TestDequeue:
+    def test_gives_a_task_once_until_its_time_is_over(self, queue: InstantBroker) -> None:
+        queue.enqueue("a task")
+
+        assert [payload for _, payload in queue.dequeue()] == ["a task"]
+        assert queue.dequeue() == []
+
+        OrmQ.objects.update(lock=timezone.now() - timedelta(seconds=1))
+        assert [payload for _, payload in queue.dequeue()] == ["a task"]
+
+    def test_gives_the_oldest_first_and_forgets_what_is_acknowledged(self, queue: InstantBroker) -> None:
+        for name in ("one", "two", "three"):
+            queue.enqueue(name)
+
+        given = [queue.dequeue()[0] for _ in range(3)]
+        for pk, _ in given:
+            queue.acknowledge(pk)
+
+        assert [payload for _, payload in given] == ["one", "two", "three"]
+        assert not OrmQ.objects.exists()
+
+    def test_leaves_the_tasks_of_other_queues_alone(self, queue: InstantBroker) -> None:
+        OrmQ.objects.create(key="another", payload="a task", lock=timezone.now())
+
+        assert queue.dequeue() == []
+
+    def test_never_gives_one_task_to_two_clusters(self, queue: InstantBroker) -> None:
+        for n in range(60):
+            queue.enqueue(str(n))
+        together = threading.Barrier(4)
+
+        def take_all(_: int) -> list[int]:
+            mine = InstantBroker("commerce")
+            mine._ticked = time.monotonic() + 60
+            together.wait()
+            taken = []
+            while tasks := mine._claim():
+                taken += [pk for pk, _ in tasks]
+            connection.close()
+            return taken
+
+        with ThreadPoolExecutor(4) as threads:
+            taken = [pk for part in threads.map(take_all, range(4)) for pk in part]
+
+        assert len(taken) == len(set(taken)) == 60
+
+    def test_waits_no_longer_than_to_the_next_tick(self, queue: InstantBroker) -> None:
+        started = time.monotonic()
+
+        while queue.dequeue() == [] and time.monotonic() - queue._ticked < broker.TICK_S * 0.9:
+            pass
+
+        assert time.monotonic() - started < broker.TICK_S + 0.3
+
+    def test_outlives_a_database_that_goes_away(self, queue: InstantBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(broker, "RECONNECT_S", 0.01)
+        queue.dequeue()
+        with monkeypatch.context() as away:
+
+            def fail(*_: object) -> None:
+                raise DatabaseError("server closed the connection unexpectedly")
+
+            away.setattr(InstantBroker, "_claim", fail)
+            assert queue.dequeue() == []
+        queue.enqueue("a task")
+
+        assert [payload for _, payload in queue.dequeue()] == ["a task"]
+
+
+@pytest.mark.skipif("connection.vendor != 'postgresql'")
+class TestOnPostgres:
+    def test_is_woken_by_a_commit(self, queue: InstantBroker) -> None:
+        queue.dequeue()
+        heard: list[float] = []
+
+        def ring_later() -> None:
+            time.sleep(0.2)
+            heard.append(time.monotonic())
+            ring()
+            connection.close()
+
+        caller = threading.Thread(target=ring_later)
+        caller.start()
+        tasks: list[tuple[int, str]] = []
+        while not tasks:
+            tasks = queue.dequeue()
+        woken = time.monotonic()
+        caller.join()
+
+        assert functions(tasks) == ["webhooks.tasks.drain"]
+        assert woken - heard[0] < 0.1
+
+    def test_survives_the_end_of_its_connections(self, queue: InstantBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(broker, "RECONNECT_S", 0.01)
+        queue.dequeue()
+        queue.dequeue()
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        queue.dequeue()
+
+        ring()
+
+        taken = [functions(queue.dequeue()) for _ in range(3)]
+        assert ["webhooks.tasks.drain"] in taken
+
+
+class TestClock:
+    def test_rings_when_something_is_due_that_nobody_rang_for(self, queue: InstantBroker) -> None:
+        make_subscription()
+        happen()
+        OrmQ.objects.all().delete()
+
+        assert tick(queue) == ["webhooks.tasks.drain"]
+
+    def test_is_silent_when_nothing_is_due(self, queue: InstantBroker) -> None:
+        make_subscription()
+        happen()
+        OrmQ.objects.all().delete()
+        Delivery.objects.update(next_attempt_at=timezone.now() + timedelta(minutes=1))
+
+        assert tick(queue) == []
+
+    def test_ticks_once_a_second(self, queue: InstantBroker) -> None:
+        make_subscription()
+        happen()
+        OrmQ.objects.all().delete()
+
+        assert queue.dequeue() == []
+
+    def test_recovers_what_a_lost_worker_held(self, queue: InstantBroker) -> None:
+        make_subscription()
+        happen()
+        OrmQ.objects.all().delete()
+        delivery.claim(1, owner="w1", now=timezone.now())
+        Delivery.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+
+        assert tick(queue) == ["webhooks.tasks.drain"]
+        assert Attempt.objects.get().reason == "worker_lost"
+
+    def test_runs_timers_in_their_time(self, queue: InstantBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(timers, "registered", [timers.Timer("shop.often", 1), timers.Timer("shop.seldom", 60)])
+
+        def due() -> set[str]:
+            names = tick(queue)
+            while more := queue._claim():
+                names += functions(more)
+            return set(names)
+
+        assert due() == {"shop.often", "shop.seldom"}
+        time.sleep(1)
+        assert due() == {"shop.often"}
+
+    def test_bell_is_none_of_the_clusters_own_tasks(self) -> None:
+        ring()
+
+        assert OrmQ.objects.get().key == BELL
