@@ -164,8 +164,10 @@ def _explain(error: Exception) -> tuple[Reason, str]:
 def _innermost(error: BaseException) -> BaseException:
     """The cause that says what happened, below the wrappers of requests and urllib3."""
     reason = getattr(error, "reason", None)
-    inner = reason if isinstance(reason, BaseException) else next((a for a in error.args if isinstance(a, BaseException)), None)
-    return _innermost(inner) if inner is not None else error
+    for inner in (reason, *error.args):
+        if isinstance(inner, BaseException):
+            return _innermost(inner)
+    return error
 
 
 # Connections: to checked addresses only, and cut at the deadline.
@@ -302,7 +304,7 @@ class _Deadline:
 
 
 class _Watchdog:
-    """One thread, alive while attempts are. All deadlines are equally far, so the first to begin is the first to end."""
+    """One thread, alive while attempts are. All have the same time, so the first to begin is the first to end."""
 
     TICK_S = 0.2
 
