@@ -1,6 +1,6 @@
 """How the admin says things about orders."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.utils import timezone
 from django.utils.html import format_html
@@ -21,7 +21,10 @@ def moment(at: datetime | None) -> SafeString | str:
     if at is None:
         return NOTHING
     now = timezone.now()
-    words = f"{timesince(at, now, depth=1)} ago" if at <= now else f"in {timeuntil(at, now, depth=1)}"
+    if abs(now - at) < timedelta(minutes=1):
+        words = "just now"
+    else:
+        words = f"{timesince(at, now, depth=1)} ago" if at < now else f"in {timeuntil(at, now, depth=1)}"
     exactly = f"{at:%Y-%m-%d %H:%M:%S} UTC"
     return format_html('<time datetime="{}" title="{}">{}</time>', at.isoformat(), exactly, words)
 
