@@ -59,3 +59,15 @@ class Heartbeat(models.Model):
 
     def __str__(self) -> str:
         return self.at.isoformat()
+
+
+class AuditRun(models.Model):
+    """The audit of one night: claimed by the first cluster that comes to it."""
+
+    day = models.DateField(unique=True)
+    started_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True)
+    finding_count = models.PositiveIntegerField(null=True)
+
+    def __str__(self) -> str:
+        return self.day.isoformat()

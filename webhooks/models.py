@@ -1,6 +1,7 @@
 """The rows: who is told (Subscription), what (Event), that this one is owed it (Delivery), and each try (Attempt)."""
 
 from datetime import datetime
+from typing import Any
 
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -10,6 +11,13 @@ from django.utils import timezone
 
 from webhooks import catalogue, retry
 from webhooks.fields import EncryptedJSONField, PublicIdField
+
+
+class PresentSubscriptions(models.Manager["Subscription"]):
+    """Without those that were deleted, and stay only until their log has been taken away in batches."""
+
+    def get_queryset(self) -> models.QuerySet["Subscription"]:
+        return super().get_queryset().filter(deleted_at=None)
 
 
 class Subscription(models.Model):
@@ -50,6 +58,12 @@ class Subscription(models.Model):
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
     created_at = models.DateTimeField(default=timezone.now)
+    deleted_at = models.DateTimeField(null=True, editable=False)
+    # The audit can prove nothing about events before it was told of what it is told of now.
+    wants_since = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = PresentSubscriptions()
+    with_deleted = models.Manager["Subscription"]()
 
     class Meta:
         constraints = [
@@ -58,6 +72,13 @@ class Subscription(models.Model):
 
     def __str__(self) -> str:
         return self.name or self.public_id
+
+    def save(self, **kwargs: Any) -> None:
+        written = kwargs.get("update_fields")
+        if written is not None and "event_types" in written:
+            self.wants_since = timezone.now()
+            kwargs["update_fields"] = {*written, "wants_since"}
+        super().save(**kwargs)
 
     def wants(self, event_type: str) -> bool:
         return catalogue.matches(self.event_types, event_type)
@@ -80,6 +101,8 @@ class EventSequence(models.Model):
 
     subject = models.CharField(max_length=100, primary_key=True)
     last = models.PositiveBigIntegerField()
+    # The last one that retention has taken away; those after it are all there.
+    pruned = models.PositiveBigIntegerField(default=0, db_default=0)
 
     def __str__(self) -> str:
         return f"{self.subject} {self.last}"
@@ -99,7 +122,10 @@ class Event(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint("subject", "sequence", name="event_sequence_once_per_subject")]
-        indexes = [models.Index(F("type"), F("id").desc(), name="event_by_type")]
+        indexes = [
+            models.Index(F("type"), F("id").desc(), name="event_by_type"),
+            models.Index("created_at", name="event_by_time"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.type} {self.label}"
@@ -211,3 +237,30 @@ class Attempt(models.Model):
     @property
     def succeeded(self) -> bool:
         return not self.reason
+
+
+class Replay(models.Model):
+    """Old events on their way to one subscription, some at a time, behind live traffic."""
+
+    class Kind(models.TextChoices):
+        FAILED = "failed", "What failed, was parked or skipped"
+        MISSING = "missing", "Events it never had a delivery of"
+
+    subscription = models.ForeignKey(Subscription, on_delete=models.CASCADE, related_name="replays")
+    kind = models.CharField(max_length=10, choices=Kind)
+    since = models.DateTimeField()
+    # Keys of deliveries, or of events: how far it has come, and where it ends.
+    after_id = models.BigIntegerField(default=0)
+    until_id = models.BigIntegerField()
+    total = models.PositiveIntegerField(help_text="How many there were to send when it was started.")
+    done = models.PositiveIntegerField(default=0)
+    started_by = models.CharField(max_length=150)
+    started_at = models.DateTimeField()
+    advanced_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [models.Index("id", name="replay_running", condition=Q(finished_at=None))]
+
+    def __str__(self) -> str:
+        return f"{self.done} of {self.total}"

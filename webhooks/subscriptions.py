@@ -75,6 +75,8 @@ def activate(subscription: Subscription, *, by: str, now: datetime) -> None:
     first: dict[str, Any] = {}
     if not subscription.secrets:
         subscription.secrets = first["secrets"] = [{"secret": signing.new_secret(), "expires_at": None}]
+    if subscription.state == Subscription.State.DRAFT:
+        first["wants_since"] = now
     _change_state(subscription, Subscription.State.ACTIVE, by=by, now=now, **first)
 
 
