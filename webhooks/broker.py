@@ -16,7 +16,7 @@ from django_q.conf import Conf
 from django_q.models import OrmQ
 from django_q.tasks import async_task
 
-from webhooks import delivery, timers
+from webhooks import claims, timers
 
 logger = logging.getLogger(__name__)
 
@@ -106,8 +106,8 @@ class InstantBroker(_Claiming):
         self._ticked = time.monotonic()
         self.get_connection()
         now = timezone.now()
-        delivery.recover_leases(now)
-        if delivery.anything_due(now):
+        claims.recover_leases(now)
+        if claims.anything_due(now):
             _ring_now()
         self._start_timers()
 

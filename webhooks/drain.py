@@ -13,8 +13,9 @@ from functools import cache
 from django.db import DatabaseError, connection, connections
 from django.utils import timezone
 
-from webhooks import broker, delivery
-from webhooks.delivery import Claimed, Sent
+from webhooks import broker, claims, delivery
+from webhooks.claims import Claimed
+from webhooks.delivery import Sent
 from webhooks.models import Delivery
 
 logger = logging.getLogger(__name__)
@@ -110,7 +111,7 @@ class Sender:
 
     def _record(self, batch: list[Sent]) -> None:
         """Kept up while the database is away, for as long as the lease is ours."""
-        gives_up = time.monotonic() + delivery.LEASE.total_seconds()
+        gives_up = time.monotonic() + claims.LEASE.total_seconds()
         while time.monotonic() < gives_up:
             try:
                 delivery.record(batch, owner=self.owner, now=timezone.now())
@@ -159,7 +160,7 @@ def _drain(mine: Sender, *, ends: float) -> int:
     rang = False
     while time.monotonic() < ends:
         recorded, room = mine.recorded, mine.free
-        claimed = delivery.claim(room, owner=mine.owner, now=timezone.now()) if room else []
+        claimed = claims.claim(room, owner=mine.owner, now=timezone.now()) if room else []
         mine.submit(claimed)
         if claimed and len(claimed) == room and not rang:
             # More than one worker can chew: wake another.
@@ -174,11 +175,11 @@ def _drain(mine: Sender, *, ends: float) -> int:
 def send_now(row: Delivery) -> None:
     """Send this delivery here and now, or wait for the worker that was quicker; its attempt tells how it went."""
     owner = f"web:{os.getpid()}:{secrets.token_hex(4)}"
-    for claimed in delivery.claim_one(row, owner=owner, now=timezone.now()):
+    for claimed in claims.claim_one(row, owner=owner, now=timezone.now()):
         sent = delivery.send(claimed, now=timezone.now())
         delivery.record([sent], owner=owner, now=timezone.now())
         return
-    ends = time.monotonic() + delivery.LEASE.total_seconds()
+    ends = time.monotonic() + claims.LEASE.total_seconds()
     while time.monotonic() < ends:
         row.refresh_from_db()
         if row.attempt_count:

@@ -14,9 +14,9 @@ from django.core.management import execute_from_command_line
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
     django.setup()
-    from webhooks import delivery
+    from webhooks import claims
 
-    delivery.LEASE = timedelta(seconds=float(sys.argv.pop(1)))
+    claims.LEASE = timedelta(seconds=float(sys.argv.pop(1)))
     execute_from_command_line(sys.argv)
 
 

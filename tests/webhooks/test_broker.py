@@ -11,7 +11,7 @@ from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 
 from tests.webhooks.factories import happen, make_subscription
-from webhooks import broker, delivery, timers
+from webhooks import broker, claims, timers
 from webhooks.broker import BELL, InstantBroker, ring
 from webhooks.models import Attempt, Delivery
 
@@ -237,7 +237,7 @@ class TestClock:
         make_subscription()
         happen()
         OrmQ.objects.all().delete()
-        delivery.claim(1, owner="w1", now=timezone.now())
+        claims.claim(1, owner="w1", now=timezone.now())
         Delivery.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
 
         assert tick(queue) == ["webhooks.tasks.drain"]

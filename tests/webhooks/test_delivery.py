@@ -8,8 +8,9 @@ from django.db import connection
 
 from tests.receiver import Answer, Receiver
 from tests.webhooks.factories import crank, happen, happen_often, make_due, make_subscription
-from webhooks import delivery, retry, subscriptions
-from webhooks.delivery import LEASE, Claimed, Sent
+from webhooks import claims, delivery, retry
+from webhooks.claims import LEASE, Claimed
+from webhooks.delivery import Sent
 from webhooks.models import Attempt, Delivery, Subscription
 from webhooks.transport import Outcome, Reason
 
@@ -25,7 +26,7 @@ def soon(now: datetime) -> datetime:
 
 
 def claim(limit: int, *, now: datetime, owner: str = "w1") -> list[Claimed]:
-    return delivery.claim(limit, owner=owner, now=now)
+    return claims.claim(limit, owner=owner, now=now)
 
 
 def told(claimed: Sequence[Claimed]) -> list[tuple[str, int]]:
@@ -82,7 +83,7 @@ class TestClaim:
         happen()
         Subscription.objects.update(state=state)
 
-        assert not delivery.anything_due(soon)
+        assert not claims.anything_due(soon)
         assert claim(10, now=soon) == []
 
     @pytest.mark.parametrize("state", ["delivered", "parked", "skipped", "superseded"])
@@ -91,7 +92,7 @@ class TestClaim:
         happen()
         Delivery.objects.update(state=state, next_attempt_at=None)
 
-        assert not delivery.anything_due(soon)
+        assert not claims.anything_due(soon)
         assert claim(10, now=soon) == []
 
     def test_takes_no_more_than_asked_the_longest_due_first(self, soon: datetime) -> None:
@@ -127,7 +128,7 @@ class TestClaim:
         make_subscription()
 
         with django_assert_max_num_queries(1):
-            assert not delivery.anything_due(soon)
+            assert not claims.anything_due(soon)
 
 
 class TestLimit:
@@ -252,7 +253,7 @@ class TestOrder:
         make_subscription(ordering=Subscription.Ordering.STRICT)
         happen("sub_1")
         Delivery.objects.update(state="parked", next_attempt_at=None)
-        for _ in range(delivery.LOOK_AHEAD + 10):
+        for _ in range(claims.LOOK_AHEAD + 10):
             happen("sub_1")
         happen("sub_2")
 
@@ -348,7 +349,7 @@ class TestRecord:
 
     def test_comes_too_late_when_the_lease_has_run_out(self, claimed: list[Claimed], soon: datetime) -> None:
         after = soon + LEASE
-        delivery.recover_leases(after)
+        claims.recover_leases(after)
         [again] = claim(1, now=after, owner="w2")
 
         assert record(claimed, now=after) == 0
@@ -389,8 +390,8 @@ class TestRecoverLeases:
         claim(1, now=soon)
         after = soon + LEASE
 
-        assert delivery.recover_leases(after - timedelta(milliseconds=1)) == 0
-        assert delivery.recover_leases(after) == 1
+        assert claims.recover_leases(after - timedelta(milliseconds=1)) == 0
+        assert claims.recover_leases(after) == 1
 
         row = the_only()
         assert (row.state, row.next_attempt_at, row.lane, row.attempt_count) == (
@@ -412,7 +413,7 @@ class TestRecoverLeases:
         make_subscription()
         happen()
         [first] = claim(1, now=soon)
-        delivery.recover_leases(soon + LEASE)
+        claims.recover_leases(soon + LEASE)
 
         [second] = claim(1, now=soon + LEASE, owner="w2")
 
@@ -424,7 +425,7 @@ class TestRecoverLeases:
         happen()
         claim(1, now=soon)
 
-        assert [delivery.recover_leases(soon + LEASE), delivery.recover_leases(soon + LEASE)] == [1, 0]
+        assert [claims.recover_leases(soon + LEASE), claims.recover_leases(soon + LEASE)] == [1, 0]
         assert Attempt.objects.count() == 1
 
     def test_happens_within_a_minute(self) -> None:
@@ -452,7 +453,7 @@ class TestLadder:
         assert (row.state, row.attempt_count, row.max_attempts, row.last_reason) == ("parked", 10, 10, "connect")
         assert row.event == event
         assert list(row.attempts.order_by("number").values_list("number", flat=True)) == list(range(1, 11))
-        assert not delivery.anything_due(moment + timedelta(days=365))
+        assert not claims.anything_due(moment + timedelta(days=365))
 
     def test_of_a_subscriptions_own_is_followed(self, soon: datetime) -> None:
         make_subscription(retry_schedule=[60])

@@ -14,7 +14,7 @@ from standardwebhooks.webhooks import Webhook
 from tests import receiver as misbehaving
 from tests.receiver import Answer, Receiver, Reply, running_receiver
 from tests.webhooks.factories import crank, happen, happen_often, make_due, make_subscription
-from webhooks import delivery
+from webhooks import claims, delivery
 from webhooks import drain as drain_module
 from webhooks.drain import drain, send_now, sender
 from webhooks.models import Attempt, Delivery
@@ -217,10 +217,10 @@ class TestSendNow:
     def test_leaves_to_the_worker_what_a_worker_has_taken(
         self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(delivery, "LEASE", timedelta(seconds=0.2))
+        monkeypatch.setattr(claims, "LEASE", timedelta(seconds=0.2))
         make_subscription(receiver.url)
         happen()
-        delivery.claim(1, owner="w1", now=datetime.now(UTC))
+        claims.claim(1, owner="w1", now=datetime.now(UTC))
         row = Delivery.objects.get()
 
         send_now(row)

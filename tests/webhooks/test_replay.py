@@ -5,7 +5,7 @@ from django.db.models import F
 
 from tests.receiver import Answer, Receiver
 from tests.webhooks.factories import crank, happen, make_due, make_subscription
-from webhooks import delivery, replay, subscriptions
+from webhooks import claims, replay, subscriptions
 from webhooks.models import Delivery
 from webhooks.replay import ReplayRefused
 
@@ -77,7 +77,7 @@ class TestResend:
     def test_refuses_one_that_is_being_sent(self, now: datetime) -> None:
         make_subscription()
         happen()
-        delivery.claim(1, owner="w1", now=now + timedelta(seconds=1))
+        claims.claim(1, owner="w1", now=now + timedelta(seconds=1))
 
         with pytest.raises(ReplayRefused, match="being sent"):
             replay.resend(Delivery.objects.get(), by="ann", now=now)

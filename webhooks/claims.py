@@ -1,0 +1,215 @@
+"""Who sends what next: deliveries are taken under a lease, which runs out by itself when its owner is gone."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.models import Exists, F, OuterRef, QuerySet
+
+from webhooks.models import Attempt, Delivery, Subscription
+from webhooks.transport import Reason
+
+# Longer than the worst attempt by a margin, and short enough to be recovered within a minute.
+LEASE = timedelta(seconds=45)
+SUBSCRIPTIONS_PER_CLAIM = 50
+# How far a claim looks into one subscription's due deliveries for some whose subject is free.
+LOOK_AHEAD = 200
+_CLAIM_LOCK = 0x57EB
+
+State = Delivery.State
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A delivery this worker holds the lease of, with all that sending it needs."""
+
+    id: int
+    attempt_count: int
+    attempts_before: int
+    redelivery: bool
+    event_id: str
+    body: str
+    subscription: Subscription
+
+
+def claim(limit: int, *, owner: str, now: datetime) -> list[Claimed]:
+    """Take up to `limit` due deliveries; three statements.
+
+    Live ones first, then the longest due. Never more of a subscription than its `max_in_flight`, never two of one
+    subject to one subscription, and the earlier of two before the later.
+    """
+    with transaction.atomic():
+        _one_claim_at_a_time()
+        ready = _ready(now)
+        return _take(*_best_of(ready, limit, now), ready, owner=owner, now=now) if ready else []
+
+
+def claim_one(delivery: Delivery, *, owner: str, now: datetime) -> list[Claimed]:
+    """Take this delivery if it is pending, whatever else its subscription has under way."""
+    return _take("%s", [delivery.pk], [delivery.subscription], owner=owner, now=now)
+
+
+def anything_due(now: datetime) -> bool:
+    return Subscription.objects.filter(Exists(_due(now)), state=Subscription.State.ACTIVE).exists()
+
+
+def _due(now: datetime) -> Any:
+    return Delivery.objects.filter(
+        subscription=OuterRef("pk"), state=State.PENDING, lane__in=Delivery.Lane.values, next_attempt_at__lte=now
+    )
+
+
+def _one_claim_at_a_time() -> None:
+    """Two claims at once could each take one of two events of a subject. SQLite has one writer anyhow.
+
+    A lease need not wait for the disk: a crash of the database that loses it only makes the delivery due again.
+    """
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT set_config('synchronous_commit', 'off', true), pg_advisory_xact_lock(%s)", [_CLAIM_LOCK]
+            )
+
+
+_READY = """
+    SELECT s.*, (
+        SELECT count(*) FROM webhooks_delivery f WHERE f.subscription_id = s.id AND f.state = 'sending'
+    ) AS sending
+    FROM webhooks_subscription s WHERE s.state = 'active' AND EXISTS (
+        SELECT 1 FROM webhooks_delivery d
+        WHERE d.subscription_id = s.id AND d.state = 'pending' AND d.lane IN (0, 1) AND d.next_attempt_at <= %s
+    )
+"""
+
+
+def _ready(now: datetime) -> list[Subscription]:
+    """Active subscriptions with something due and room for it, in no order: none is always served first."""
+    subscriptions = Subscription.objects.raw(_READY, [_adapt(now)])
+    ready = [subscription for subscription in subscriptions if _room(subscription) > 0]
+    random.shuffle(ready)
+    return ready[:SUBSCRIPTIONS_PER_CLAIM]
+
+
+def _room(subscription: Any) -> int:
+    room: int = subscription.max_in_flight - subscription.sending
+    return room
+
+
+# One lane of one subscription: its longest due deliveries whose subject is neither being sent nor waiting for an
+# earlier event: one that is due too or, under strict ordering, one that has not arrived yet.
+_ARM = """
+    SELECT * FROM (
+        SELECT d.id, d.subscription_id, d.lane, d.next_attempt_at, CAST(%s AS integer) AS room FROM (
+            SELECT id, subscription_id, subject, lane, next_attempt_at FROM webhooks_delivery
+            WHERE state = 'pending' AND subscription_id = %s AND lane = %s AND next_attempt_at <= %s
+            ORDER BY next_attempt_at, id LIMIT %s
+        ) d WHERE NOT EXISTS (
+            SELECT 1 FROM webhooks_delivery o
+            WHERE o.subscription_id = d.subscription_id AND o.subject = d.subject
+              AND o.state IN ('pending', 'sending', 'parked')
+              AND (o.state = 'sending' OR o.id < d.id AND {earlier_waits})
+        ) ORDER BY d.next_attempt_at, d.id LIMIT %s
+    ) arm
+"""
+_EARLIER_IS_DUE = "o.state = 'pending' AND o.next_attempt_at <= %s"
+_EARLIER_IS_OPEN = "%s IS NOT NULL"
+
+_BY_ROOM = """
+    SELECT id FROM (
+        SELECT id, room, lane, next_attempt_at,
+               row_number() OVER (PARTITION BY subscription_id ORDER BY lane, next_attempt_at, id) AS place
+        FROM ({arms}) candidates
+    ) placed WHERE place <= room ORDER BY lane, next_attempt_at, id LIMIT %s
+"""
+
+
+def _best_of(ready: Sequence[Subscription], limit: int, now: datetime) -> tuple[str, list[Any]]:
+    """The query of the ids to take, and its values."""
+    moment = _adapt(now)
+    arms, values = [], []
+    for subscription in ready:
+        strict = subscription.ordering == Subscription.Ordering.STRICT
+        arm = _ARM.format(earlier_waits=_EARLIER_IS_OPEN if strict else _EARLIER_IS_DUE)
+        room = min(_room(subscription), limit)
+        for lane in Delivery.Lane.values:
+            arms.append(arm)
+            values += [room, subscription.pk, lane, moment, LOOK_AHEAD, moment, room]
+    return _BY_ROOM.format(arms=" UNION ALL ".join(arms)), [*values, limit]
+
+
+_TAKE = """
+    UPDATE webhooks_delivery
+    SET state = 'sending', lease_owner = %s, lease_until = %s, claimed_at = %s, next_attempt_at = NULL
+    WHERE state = 'pending' AND id IN ({chosen})
+    RETURNING id, attempt_count, attempts_before, resent_by, subscription_id,
+        (SELECT public_id FROM webhooks_event e WHERE e.id = event_id),
+        (SELECT body FROM webhooks_event e WHERE e.id = event_id)
+"""
+
+
+def _take(
+    chosen: str, values: list[Any], subscriptions: Sequence[Subscription], *, owner: str, now: datetime
+) -> list[Claimed]:
+    """Lease what the query `chosen` finds, of these subscriptions; the oldest first."""
+    with connection.cursor() as cursor:
+        cursor.execute(_TAKE.format(chosen=chosen), [owner, _adapt(now + LEASE), _adapt(now), *values])
+        rows = sorted(cursor.fetchall())
+    by_id = {subscription.pk: subscription for subscription in subscriptions}
+    return [
+        Claimed(pk, count, before, bool(resent_by), event_id, body, by_id[subscription_id])
+        for pk, count, before, resent_by, subscription_id, event_id, body in rows
+    ]
+
+
+def _adapt(moment: datetime) -> Any:
+    return connection.ops.adapt_datetimefield_value(moment)
+
+
+def held_by(ids: Sequence[int], owner: str) -> QuerySet[Delivery]:
+    return Delivery.objects.filter(pk__in=ids, lease_owner=owner, state=State.SENDING)
+
+
+def released(state: Delivery.State, due: datetime | None) -> dict[str, Any]:
+    """The columns every end of a lease writes."""
+    return {
+        "state": state,
+        "next_attempt_at": due,
+        "attempt_count": F("attempt_count") + 1,
+        "lease_owner": "",
+        "lease_until": None,
+    }
+
+
+def recover_leases(now: datetime) -> int:
+    """Put back what a worker took and never finished, as a failed attempt with the reason `worker_lost`."""
+    expired = Delivery.objects.filter(state=State.SENDING, lease_until__lte=now)
+    if not expired.exists():
+        return 0
+    with transaction.atomic():
+        lost = list(expired.select_for_update(of=("self",)).select_related("subscription"))
+        Attempt.objects.bulk_create([_lost_attempt(delivery, now) for delivery in lost])
+        for delivery in lost:
+            Delivery.objects.filter(pk=delivery.pk).update(
+                **released(State.PENDING, now),
+                lane=Delivery.Lane.LATE,
+                last_status_code=None,
+                last_reason=Reason.WORKER_LOST,
+            )
+    return len(lost)
+
+
+def _lost_attempt(delivery: Delivery, now: datetime) -> Attempt:
+    claimed_at = delivery.claimed_at or now
+    return Attempt(
+        delivery=delivery,
+        number=delivery.attempt_count + 1,
+        started_at=claimed_at,
+        duration_ms=round((now - claimed_at).total_seconds() * 1000),
+        reason=Reason.WORKER_LOST,
+        detail="The worker ended before it could write down the answer: the receiver may have had this one.",
+        url=delivery.subscription.url,
+        worker=delivery.lease_owner,
+    )
