@@ -2,6 +2,7 @@
 
 from django.utils import timezone
 
+from commerce.audit import audit_tonight
 from commerce.models import Heartbeat, IdempotencyRecord
 from webhooks.sources import every
 
@@ -14,3 +15,8 @@ def beat() -> None:
 @every(3600)
 def forget_old_answers() -> None:
     IdempotencyRecord.objects.filter(started_at__lt=timezone.now() - IdempotencyRecord.KEPT_FOR).delete()
+
+
+@every(300)
+def audit() -> None:
+    audit_tonight(now=timezone.now())
