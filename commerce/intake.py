@@ -1,10 +1,11 @@
-"""What every request to the API must satisfy before a view sees it."""
+"""What every request to the API, or to a list of the admin, must satisfy before a view sees it."""
 
 from collections.abc import Callable
 from http import HTTPStatus
 
 from django.conf import settings
-from django.core.exceptions import DisallowedHost
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import BadRequest, DisallowedHost, ValidationError
 from django.http import HttpRequest, HttpResponse
 
 from commerce import problems
@@ -18,6 +19,17 @@ class IntakeMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         return (request.path.startswith("/api/") and _refuse(request)) or self.get_response(request)
+
+    def process_view(self, request: HttpRequest, view: Callable[..., HttpResponse], *_: object) -> None:
+        """Django's admin looks ticked rows up by whatever was sent as their keys, and fails on what can be none."""
+        model_admin = getattr(view, "model_admin", None)
+        if request.method != "POST" or model_admin is None:
+            return
+        for key in request.POST.getlist(ACTION_CHECKBOX_NAME):
+            try:
+                model_admin.opts.pk.clean(key, None)
+            except ValidationError:
+                raise BadRequest("What was ticked is no row of this list.") from None
 
 
 def _refuse(request: HttpRequest) -> HttpResponse | None:
