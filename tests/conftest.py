@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
-from django.db import connections
 from django.core.cache import cache
+from django.db import connections
 
 from tests.receiver import Receiver, running_receiver
 from webhooks.drain import _sender_of

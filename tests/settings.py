@@ -7,4 +7,4 @@ os.environ.setdefault("WEBHOOK_ALLOWED_NETWORKS", "127.0.0.0/8,::1/128")
 os.environ["EMAIL_URL"] = "memorymail://"
 os.environ["THROTTLE_PUBLIC"] = os.environ["THROTTLE_TOKEN"] = ""
 
-from commerce.settings import *  # noqa: E402, F403
+from commerce.settings import *  # noqa: F403
