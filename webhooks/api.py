@@ -105,6 +105,15 @@ class RotateSecretView(SubscriptionVerbView):
         return Response(NewSubscriptionSerializer(subscription).data)
 
 
+class RevokeOldSecretsView(SubscriptionVerbView):
+    @extend_schema(request=None, responses=SubscriptionSerializer)
+    def post(self, request: Request, public_id: str) -> Response:
+        """From now on only the newest secret signs; a conflict if there is no other."""
+        subscription = self.subscription(public_id)
+        subscriptions.revoke_old_secrets(subscription, now=timezone.now())
+        return Response(SubscriptionSerializer(subscription).data)
+
+
 # An Idempotency-Key must not open a transaction around a request of our own.
 @method_decorator(transaction.non_atomic_requests, name="dispatch")
 class SendTestView(SubscriptionVerbView):

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.utils import timezone
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from webhooks import subscriptions
@@ -11,7 +12,7 @@ from webhooks.bodies import Body
 from webhooks.catalogue import EventType
 from webhooks.models import Attempt, Delivery, Subscription
 from webhooks.schema import body_example, body_schema
-from webhooks.subscriptions import InvalidSubscription
+from webhooks.subscriptions import InvalidSubscription, KeyInUse
 from webhooks.transport import MASK
 
 
@@ -22,6 +23,11 @@ class HeadersField(serializers.DictField):
 
     def to_representation(self, value: dict[str, str]) -> dict[str, str]:
         return dict.fromkeys(value, MASK)
+
+
+class KeyInUseSerializer(serializers.Serializer[KeyInUse]):
+    created_at = serializers.DateTimeField()
+    expires_at = serializers.DateTimeField(allow_null=True, help_text="null: it signs until it is replaced.")
 
 
 class SubscriptionSerializer(Body, serializers.ModelSerializer[Subscription]):
@@ -35,6 +41,7 @@ class SubscriptionSerializer(Body, serializers.ModelSerializer[Subscription]):
         allow_null=True,
         help_text="Seconds after each failure; null: the default.",
     )
+    secrets = serializers.SerializerMethodField(help_text="Those that sign now, newest first; never their values.")
 
     class Meta:
         model = Subscription
@@ -51,8 +58,13 @@ class SubscriptionSerializer(Body, serializers.ModelSerializer[Subscription]):
             "state_reason",
             "state_changed_at",
             "created_at",
+            "secrets",
         )
         read_only_fields = ("state", "state_reason", "state_changed_at", "created_at")
+
+    @extend_schema_field(KeyInUseSerializer(many=True))
+    def get_secrets(self, subscription: Subscription) -> list[dict[str, Any]]:
+        return [KeyInUseSerializer(key).data for key in subscriptions.keys_in_use(subscription, now=timezone.now())]
 
     def validate_url(self, url: str) -> str:
         _in_words(subscriptions.check_url, url)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -9,7 +10,7 @@ from urllib.parse import urlsplit
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from webhooks import catalogue, guard, retry, signing
+from webhooks import catalogue, guard, notices, retry, signing
 from webhooks.drain import send_now
 from webhooks.errors import DomainError
 from webhooks.events import TEST, Ping
@@ -21,7 +22,6 @@ LOOK_UP_S = 5.0
 MAX_URL = 2000
 MAX_HEADERS = 20
 MAX_HEADER_VALUE = 4096
-STATE_COLUMNS = ("state", "state_reason", "state_changed_at", "state_changed_by")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # `requests` refuses to send a value that begins with a space.
 _VALUE = re.compile(r"([\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?)?")
@@ -48,6 +48,14 @@ class SubscriptionConflict(DomainError):
     code = "subscription_conflict"
 
 
+@dataclass(frozen=True, slots=True)
+class KeyInUse:
+    """A secret that signs now, without its value. `expires_at` None: it stays until it is replaced."""
+
+    created_at: datetime
+    expires_at: datetime | None
+
+
 def start_draft(owner: User) -> Subscription:
     return Subscription.objects.create(created_by=owner, state_changed_by=owner.get_username())
 
@@ -72,9 +80,9 @@ def create(
 def activate(subscription: Subscription, *, by: str, now: datetime) -> None:
     """Check everything, give it a secret if it has none, and start telling it. Raises InvalidSubscription."""
     check(subscription)
-    first: dict[str, Any] = {}
+    first: dict[str, Any] = dict(Subscription.WELL)
     if not subscription.secrets:
-        subscription.secrets = first["secrets"] = [{"secret": signing.new_secret(), "expires_at": None}]
+        subscription.secrets = first["secrets"] = [_new_secret(now=now)]
     if subscription.state == Subscription.State.DRAFT:
         first["wants_since"] = now
     _change_state(subscription, Subscription.State.ACTIVE, by=by, now=now, **first)
@@ -154,10 +162,12 @@ def resume(subscription: Subscription, *, by: str, now: datetime) -> None:
     activate(subscription, by=by, now=now)
 
 
+@transaction.atomic
 def disable(subscription: Subscription, *, by: str, now: datetime, reason: str) -> None:
-    """From now on its events are recorded as skipped."""
+    """From now on its events are recorded as skipped; told by an event and by mail."""
     _expect(subscription, Subscription.State.ACTIVE, Subscription.State.PAUSED)
     _change_state(subscription, Subscription.State.DISABLED, by=by, now=now, reason=reason)
+    notices.disabled(subscription, now=now)
 
 
 @transaction.atomic
@@ -165,12 +175,33 @@ def rotate_secret(subscription: Subscription, *, now: datetime, overlap: timedel
     """A new secret, returned; the old ones sign beside it until `overlap` has passed."""
     locked = Subscription.objects.select_for_update().get(pk=subscription.pk)
     ends = (now + overlap).isoformat()
-    alive = set(locked.live_secrets(now=now))
-    old = [kept | {"expires_at": kept["expires_at"] or ends} for kept in locked.secrets if kept["secret"] in alive]
-    secret = signing.new_secret()
-    locked.secrets = subscription.secrets = [{"secret": secret, "expires_at": None}, *old]
+    old = [kept | {"expires_at": kept["expires_at"] or ends} for kept in _live(locked, now=now)]
+    new = _new_secret(now=now)
+    locked.secrets = subscription.secrets = [new, *old]
     locked.save(update_fields=["secrets"])
-    return secret
+    return str(new["secret"])
+
+
+@transaction.atomic
+def revoke_old_secrets(subscription: Subscription, *, now: datetime) -> None:
+    """End the overlap at once: from now on only the newest secret signs. Raises SubscriptionConflict."""
+    locked = Subscription.objects.select_for_update().get(pk=subscription.pk)
+    newest, *old = _live(locked, now=now)
+    if not old:
+        raise SubscriptionConflict(f"{subscription} has one secret only: rotate it before you revoke the old one.")
+    locked.secrets = subscription.secrets = [newest]
+    locked.save(update_fields=["secrets"])
+
+
+def keys_in_use(subscription: Subscription, *, now: datetime) -> list[KeyInUse]:
+    """Newest first."""
+    return [
+        KeyInUse(
+            created_at=datetime.fromisoformat(kept["created_at"]),
+            expires_at=datetime.fromisoformat(kept["expires_at"]) if kept["expires_at"] else None,
+        )
+        for kept in _live(subscription, now=now)
+    ]
 
 
 def send_test(subscription: Subscription, *, by: str, now: datetime) -> Delivery:
@@ -183,6 +214,15 @@ def send_test(subscription: Subscription, *, by: str, now: datetime) -> Delivery
     send_now(delivery)
     delivery.refresh_from_db()
     return delivery
+
+
+def _new_secret(*, now: datetime) -> dict[str, Any]:
+    return {"secret": signing.new_secret(), "created_at": now.isoformat(), "expires_at": None}
+
+
+def _live(subscription: Subscription, *, now: datetime) -> list[dict[str, Any]]:
+    alive = set(subscription.live_secrets(now=now))
+    return [kept for kept in subscription.secrets if kept["secret"] in alive]
 
 
 def _expect(subscription: Subscription, *states: Subscription.State) -> None:

@@ -10,6 +10,11 @@ urlpatterns = [
     path(SUBSCRIPTION, api.SubscriptionView.as_view(), name="subscription"),
     path(f"{SUBSCRIPTION}test/", api.SendTestView.as_view(), name="subscription-test"),
     path(f"{SUBSCRIPTION}rotate-secret/", api.RotateSecretView.as_view(), name="subscription-rotate-secret"),
+    path(
+        f"{SUBSCRIPTION}revoke-old-secrets/",
+        api.RevokeOldSecretsView.as_view(),
+        name="subscription-revoke-old-secrets",
+    ),
     path(f"{SUBSCRIPTION}pause/", api.PauseView.as_view(), name="subscription-pause"),
     path(f"{SUBSCRIPTION}resume/", api.ResumeView.as_view(), name="subscription-resume"),
     path("webhooks/event-types/", api.EventTypesView.as_view(), name="event-types"),

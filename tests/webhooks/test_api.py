@@ -78,6 +78,7 @@ class TestSubscriptions:
             "state_reason": "",
             "state_changed_at": f"{row.state_changed_at:%Y-%m-%dT%H:%M:%S.%f}Z",
             "created_at": f"{row.created_at:%Y-%m-%dT%H:%M:%S.%f}Z",
+            "secrets": [{"created_at": f"{row.created_at:%Y-%m-%dT%H:%M:%S.%f}Z", "expires_at": None}],
             "secret": row.secrets[0]["secret"],
         }
         assert row.headers == {"X-Key": "s3cret"}
@@ -115,6 +116,22 @@ class TestSubscriptions:
         subscription.refresh_from_db()
         assert rotated.status_code == 200
         assert subscription.live_secrets(now=now) == [rotated.json()["secret"], old]
+
+    def test_show_the_ends_of_their_secrets_until_the_old_ones_are_revoked(
+        self, api: Client, subscription: Subscription
+    ) -> None:
+        url = f"{LIST}{subscription.public_id}/"
+        rotated = post(api, f"{url}rotate-secret/").json()
+
+        assert [key["expires_at"] is None for key in api.get(url).json()["secrets"]] == [True, False]
+        revoked = post(api, f"{url}revoke-old-secrets/")
+        again = post(api, f"{url}revoke-old-secrets/")
+
+        subscription.refresh_from_db()
+        assert revoked.json()["secrets"] == rotated["secrets"][:1]
+        assert "whsec_" not in revoked.content.decode()
+        assert [kept["secret"] for kept in subscription.secrets] == [rotated["secret"]]
+        assert (again.status_code, again.json()["code"]) == (409, "subscription_conflict")
 
     def test_a_verb_that_does_not_fit_is_a_conflict(self, api: Client, subscription: Subscription) -> None:
         answer = post(api, f"{LIST}{subscription.public_id}/resume/")
@@ -232,7 +249,7 @@ class TestRefusals:
         assert client.get(BASE + path).status_code == 401
         assert client.get(BASE + path, headers={"Authorization": f"Bearer {other}"}).status_code == 403
 
-    @pytest.mark.parametrize("verb", ["test", "rotate-secret", "pause", "resume"])
+    @pytest.mark.parametrize("verb", ["test", "rotate-secret", "revoke-old-secrets", "pause", "resume"])
     def test_of_verbs_on_what_is_not_there_or_by_get(self, api: Client, subscription: Subscription, verb: str) -> None:
         assert post(api, f"{LIST}sub_nothing/{verb}/").status_code == 404
         assert api.get(f"{LIST}{subscription.public_id}/{verb}/").status_code == 405

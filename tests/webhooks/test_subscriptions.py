@@ -13,7 +13,7 @@ from tests.receiver import Answer, Receiver
 from tests.webhooks.factories import NOWHERE, crank, happen, make_subscription
 from webhooks import subscriptions, transport
 from webhooks.models import Attempt, Delivery, Event, Subscription
-from webhooks.subscriptions import InvalidSubscription, SubscriptionConflict
+from webhooks.subscriptions import InvalidSubscription, KeyInUse, SubscriptionConflict
 
 pytestmark = pytest.mark.django_db
 
@@ -253,7 +253,7 @@ class TestStates:
         def disable(subscription: Subscription, *, by: str, now: datetime) -> None:
             subscriptions.disable(subscription, by=by, now=now, reason="x")
 
-        fits = {
+        fits: dict[str, set[Any]] = {
             "draft": set(),
             "active": {subscriptions.pause, disable},
             "paused": {subscriptions.resume, disable},
@@ -355,6 +355,69 @@ class TestRotateSecret:
         [received] = receiver.received
         with pytest.raises(standardwebhooks.WebhookVerificationError):
             standardwebhooks.Webhook(old).verify(received.body, received.headers)
+
+
+class TestRevokeOldSecrets:
+    def test_leaves_only_the_newest(self, now: datetime) -> None:
+        subscription = make_subscription()
+        subscriptions.rotate_secret(subscription, now=now)
+        newest = subscriptions.rotate_secret(subscription, now=now)
+
+        subscriptions.revoke_old_secrets(subscription, now=now)
+
+        assert Subscription.objects.get().live_secrets(now=now) == [newest]
+        assert len(Subscription.objects.get().secrets) == 1
+        assert subscription.live_secrets(now=now) == [newest]
+
+    @pytest.mark.django_db(transaction=True)
+    def test_signs_no_more_with_the_old_one(self, receiver: Receiver, now: datetime) -> None:
+        subscription = make_subscription(receiver.url)
+        [old] = subscription.live_secrets(now=now)
+        new = subscriptions.rotate_secret(subscription, now=now)
+        subscriptions.revoke_old_secrets(subscription, now=now)
+
+        happen()
+        crank()
+
+        [received] = receiver.received
+        standardwebhooks.Webhook(new).verify(received.body, received.headers)
+        with pytest.raises(standardwebhooks.WebhookVerificationError):
+            standardwebhooks.Webhook(old).verify(received.body, received.headers)
+
+    @pytest.mark.parametrize("rotated_before", [None, timedelta(hours=25)], ids=["never", "long ago"])
+    def test_refuses_when_there_is_no_other(self, rotated_before: timedelta | None, now: datetime) -> None:
+        subscription = make_subscription()
+        if rotated_before:
+            subscriptions.rotate_secret(subscription, now=now - rotated_before)
+        before = subscription.secrets
+
+        with pytest.raises(SubscriptionConflict, match="ERP has one secret only"):
+            subscriptions.revoke_old_secrets(subscription, now=now)
+
+        assert Subscription.objects.get().secrets == before
+
+    def test_judges_what_is_stored_not_what_was_seen(self, now: datetime) -> None:
+        seen_earlier = make_subscription()
+        newest = subscriptions.rotate_secret(Subscription.objects.get(), now=now)
+
+        subscriptions.revoke_old_secrets(seen_earlier, now=now)
+
+        assert Subscription.objects.get().live_secrets(now=now) == [newest]
+
+
+class TestKeysInUse:
+    def test_tell_age_and_end_of_those_that_sign(self, now: datetime) -> None:
+        subscription = subscriptions.create(name="ERP", url=NOWHERE, event_types=["*"], headers={}, by="ann", now=now)
+        rotated = now + timedelta(days=3)
+        subscriptions.rotate_secret(subscription, now=rotated)
+
+        assert subscriptions.keys_in_use(subscription, now=rotated) == [
+            KeyInUse(created_at=rotated, expires_at=None),
+            KeyInUse(created_at=now, expires_at=rotated + timedelta(hours=24)),
+        ]
+        assert subscriptions.keys_in_use(subscription, now=rotated + timedelta(hours=24)) == [
+            KeyInUse(created_at=rotated, expires_at=None)
+        ]
 
 
 @pytest.mark.django_db(transaction=True)

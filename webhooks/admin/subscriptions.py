@@ -51,11 +51,17 @@ def _rotate_secret(subscription: Subscription, request: HttpRequest) -> str:
     return "A new secret signs from now on; the old one signs beside it for 24 hours, so that nothing fails meanwhile."
 
 
+def _revoke_old_secrets(subscription: Subscription, request: HttpRequest) -> str:
+    subscriptions.revoke_old_secrets(subscription, now=timezone.now())
+    return "Revoked. Only the newest secret signs now."
+
+
 VERBS: dict[str, Callable[[Subscription, HttpRequest], str]] = {
     "pause": _pause,
     "resume": _resume,
     "disable": _disable,
     "rotate-secret": _rotate_secret,
+    "revoke-old-secrets": _revoke_old_secrets,
 }
 _SHOWN_AFTER = {"rotate-secret": "admin:webhooks_subscription_ready"}
 
@@ -184,6 +190,10 @@ class SubscriptionAdmin(SetupAdmin):
             "state_changed": wording.moment(subscription.state_changed_at, now=now),
             "health": [(wording.badge(s.value, s.label), by_state[s]) for s in Delivery.State if s in by_state],
             "last_success": wording.moment(delivered.values_list("delivered_at", flat=True).first(), now=now),
+            "keys": [
+                (wording.moment(key.created_at, now=now), key.expires_at and wording.moment(key.expires_at, now=now))
+                for key in subscriptions.keys_in_use(subscription, now=now)
+            ],
             "log_url": _log_url(subscription),
             "test": self._test_answer(request, subscription),
         }

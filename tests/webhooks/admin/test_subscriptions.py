@@ -208,13 +208,28 @@ class TestTheSwitches:
         assert old not in page
         assert subscription.live_secrets(now=now + timedelta(hours=25)) == [new]
 
+    def test_old_secrets_are_shown_by_age_and_end_until_they_are_revoked(
+        self, staff: Client, subscription: Subscription, now: datetime
+    ) -> None:
+        newest = subscriptions.rotate_secret(subscription, now=now)
+
+        before = staff.get(page_of(subscription)).content.decode()
+        after = staff.post(page_of(subscription, "revoke-old-secrets"), follow=True).content.decode()
+
+        subscription.refresh_from_db()
+        assert subscription.live_secrets(now=now) == [newest]
+        assert (before.count("the secret made"), after.count("the secret made")) == (2, 1)
+        assert ("which ends" in before, "which ends" in after) == (True, False)
+        assert ("Revoke them now" in before, "Revoke them now" in after) == (True, False)
+        assert "whsec_" not in before + after
+
     def test_what_does_not_fit_the_state_is_refused_in_words(self, staff: Client, subscription: Subscription) -> None:
         page = staff.post(page_of(subscription, "resume"), follow=True)
 
         assert "Warehouse system is active, not paused or disabled." in page.content.decode()
         assert LogEntry.objects.count() == 0
 
-    @pytest.mark.parametrize("verb", ["pause", "resume", "disable", "rotate-secret", "test"])
+    @pytest.mark.parametrize("verb", ["pause", "resume", "disable", "rotate-secret", "revoke-old-secrets", "test"])
     def test_they_are_posts_for_those_who_may_change_it(
         self, staff: Client, subscription: Subscription, verb: str
     ) -> None:
