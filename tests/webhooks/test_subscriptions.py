@@ -253,6 +253,7 @@ class TestStates:
         def disable(subscription: Subscription, *, by: str, now: datetime) -> None:
             subscriptions.disable(subscription, by=by, now=now, reason="x")
 
+        verbs: set[Any] = {subscriptions.pause, subscriptions.resume, disable}
         fits: dict[str, set[Any]] = {
             "draft": set(),
             "active": {subscriptions.pause, disable},
@@ -260,7 +261,7 @@ class TestStates:
             "disabled": {subscriptions.resume},
         }
         for state, allowed in fits.items():
-            for verb in {subscriptions.pause, subscriptions.resume, disable} - allowed:
+            for verb in verbs - allowed:
                 Subscription.objects.update(state=state)
                 subscription.refresh_from_db()
                 with pytest.raises(SubscriptionConflict, match=f"ERP is {state}, not"):

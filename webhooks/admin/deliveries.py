@@ -19,6 +19,7 @@ from django.views.decorators.http import require_POST
 from webhooks import catalogue, replay
 from webhooks.admin import wording
 from webhooks.admin.log import LabelFilter, LogAdmin, TimeFilter
+from webhooks.advice import advice
 from webhooks.models import Attempt, Delivery, Subscription
 from webhooks.transport import MASK
 
@@ -242,12 +243,12 @@ def _description(delivery: Delivery) -> dict[str, Any]:
         "body": body,
         "body_bytes": len(body.encode()),
         "pretty_body": json.dumps(json.loads(body), indent=2, ensure_ascii=False),
-        "advice": wording.advice(delivery.last_reason) if delivery.last_reason else None,
+        "advice": advice(delivery.last_reason) if delivery.last_reason else None,
         "curl": curl(newest[0], body) if newest else "",
         "attempts": [
             (
                 each,
-                wording.advice(each.reason),
+                advice(each.reason),
                 wording.duration(each.duration_ms),
                 wording.moment(each.started_at, now=now),
             )

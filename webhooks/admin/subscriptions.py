@@ -21,6 +21,7 @@ from webhooks import subscriptions
 from webhooks.admin import wording
 from webhooks.admin.forms import SubscriptionForm
 from webhooks.admin.setup import SetupAdmin, furthest, step_url
+from webhooks.advice import advice
 from webhooks.errors import DomainError
 from webhooks.models import Attempt, Delivery, Subscription
 
@@ -266,7 +267,7 @@ class SubscriptionAdmin(SetupAdmin):
             return None
         return {
             "attempt": attempt,
-            "advice": wording.advice(attempt.reason),
+            "advice": advice(attempt.reason),
             "duration": wording.duration(attempt.duration_ms),
             "url": reverse("admin:webhooks_delivery_change", args=[attempt.delivery_id]),
         }

@@ -13,8 +13,8 @@ from tests.factories import make_product, place_order
 from tests.receiver import Answer, Receiver
 from tests.webhooks.admin.conftest import log_in_with, make_subscription, send_all
 from webhooks import subscriptions
-from webhooks.admin import wording
 from webhooks.admin.deliveries import curl
+from webhooks.advice import ADVICE
 from webhooks.drain import send_now
 from webhooks.models import Attempt, Delivery, Event, Subscription
 from webhooks.transport import Reason
@@ -233,7 +233,7 @@ class TestThePage:
         assert staff.get(f"{LOG}123/change/").status_code == 404
 
     def test_every_reason_has_words_and_a_remedy(self) -> None:
-        assert set(wording.ADVICE) == {reason.value for reason in Reason}
+        assert set(ADVICE) == {reason.value for reason in Reason}
 
 
 class TestCurl:
