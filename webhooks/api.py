@@ -15,16 +15,19 @@ from rest_framework.views import APIView
 
 from webhooks import catalogue, replay, subscriptions
 from webhooks.bodies import MomentFilter
-from webhooks.models import Delivery, Subscription
+from webhooks.models import Delivery, Replay, Subscription
 from webhooks.serializers import (
     DeliveryDetailSerializer,
     DeliverySerializer,
     EventTypeSerializer,
     NewSubscriptionSerializer,
+    RecoverBody,
+    ReplaySerializer,
     SubscriptionSerializer,
 )
 
 SCOPES = ("webhooks",)
+REPLAYS_SHOWN = 20
 
 
 def saved_subscriptions() -> QuerySet[Subscription]:
@@ -123,6 +126,26 @@ class SendTestView(SubscriptionVerbView):
         subscription = self.subscription(public_id)
         delivery = subscriptions.send_test(subscription, by=str(request.user), now=timezone.now())
         return Response(DeliveryDetailSerializer(delivery).data)
+
+
+class RecoverView(SubscriptionVerbView):
+    @extend_schema(responses=ReplaySerializer(many=True))
+    def get(self, request: Request, public_id: str) -> Response:
+        """Its latest recoveries, newest first, and how far they have come."""
+        latest = Replay.objects.filter(subscription=self.subscription(public_id)).order_by("-id")[:REPLAYS_SHOWN]
+        return Response({"results": ReplaySerializer(latest, many=True).data})
+
+    @extend_schema(request=RecoverBody, responses={200: ReplaySerializer, 202: ReplaySerializer})
+    def post(self, request: Request, public_id: str) -> Response:
+        """Sends again what failed, or what it never had, since a moment: behind live traffic, nothing twice."""
+        subscription = self.subscription(public_id)
+        body = RecoverBody.read(request)
+        kind, since = body["kind"], body["since"]
+        if body["dry_run"]:
+            total = replay.count(kind, subscription, since=since)
+            return Response(ReplaySerializer(Replay(kind=kind, since=since, total=total)).data)
+        started = replay.start(kind, subscription, since=since, by=str(request.user), now=timezone.now())
+        return Response(ReplaySerializer(started).data, status=202)
 
 
 class EventTypesView(APIView):

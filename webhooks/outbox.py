@@ -94,11 +94,11 @@ def _subscriptions_to(event: Event) -> list[Subscription]:
 def _owe(event: Event, subscriptions: list[Subscription]) -> None:
     """Add the deliveries, and wake the cluster once the transaction has committed."""
     if subscriptions:
-        Delivery.objects.bulk_create(_delivery(event, subscription) for subscription in subscriptions)
+        Delivery.objects.bulk_create(new_delivery(event, subscription) for subscription in subscriptions)
         broker.ring()
 
 
-def _delivery(event: Event, subscription: Subscription) -> Delivery:
+def new_delivery(event: Event, subscription: Subscription) -> Delivery:
     delivery = Delivery(
         event=event,
         subscription=subscription,

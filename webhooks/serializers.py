@@ -10,7 +10,7 @@ from rest_framework import serializers
 from webhooks import subscriptions
 from webhooks.bodies import Body
 from webhooks.catalogue import EventType
-from webhooks.models import Attempt, Delivery, Subscription
+from webhooks.models import Attempt, Delivery, Replay, Subscription
 from webhooks.schema import body_example, body_schema
 from webhooks.subscriptions import InvalidSubscription, KeyInUse
 from webhooks.transport import MASK
@@ -114,6 +114,26 @@ class NewSubscriptionSerializer(SubscriptionSerializer):
 
     def get_secret(self, subscription: Subscription) -> str:
         return subscription.live_secrets(now=timezone.now())[0]
+
+
+class RecoverBody(Body):
+    since = serializers.DateTimeField(help_text="Nothing older is sent.")
+    kind = serializers.ChoiceField(
+        Replay.Kind.choices,
+        default=Replay.Kind.FAILED,
+        help_text="failed: what failed, was parked or skipped. missing: events it never had a delivery of.",
+    )
+    dry_run = serializers.BooleanField(default=False, help_text="true: only count.")
+
+
+class ReplaySerializer(serializers.ModelSerializer[Replay]):
+    count = serializers.IntegerField(source="total", help_text="How many there were when it was started.")
+    done = serializers.IntegerField(help_text="How many of them are on their way.")
+    started_at = serializers.DateTimeField(allow_null=True, help_text="null: they were only counted.")
+
+    class Meta:
+        model = Replay
+        fields = ("kind", "since", "count", "done", "started_by", "started_at", "finished_at")
 
 
 class AttemptSerializer(serializers.ModelSerializer[Attempt]):

@@ -16,6 +16,7 @@ urlpatterns = [
         name="subscription-revoke-old-secrets",
     ),
     path(f"{SUBSCRIPTION}pause/", api.PauseView.as_view(), name="subscription-pause"),
+    path(f"{SUBSCRIPTION}recover/", api.RecoverView.as_view(), name="subscription-recover"),
     path(f"{SUBSCRIPTION}resume/", api.ResumeView.as_view(), name="subscription-resume"),
     path("webhooks/event-types/", api.EventTypesView.as_view(), name="event-types"),
     path("webhooks/deliveries/", api.DeliveriesView.as_view(), name="deliveries"),

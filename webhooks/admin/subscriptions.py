@@ -5,11 +5,10 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
-from django.shortcuts import get_object_or_404, redirect
+from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
@@ -20,7 +19,8 @@ from django.views.decorators.http import require_POST
 from webhooks import subscriptions
 from webhooks.admin import wording
 from webhooks.admin.forms import SubscriptionForm
-from webhooks.admin.setup import SetupAdmin, furthest, step_url
+from webhooks.admin.recovery import RecoveryAdmin
+from webhooks.admin.setup import furthest, step_url
 from webhooks.advice import advice
 from webhooks.errors import DomainError
 from webhooks.models import Attempt, Delivery, Subscription
@@ -68,7 +68,7 @@ _SHOWN_AFTER = {"rotate-secret": "admin:webhooks_subscription_ready"}
 
 
 @admin.register(Subscription)
-class SubscriptionAdmin(SetupAdmin):
+class SubscriptionAdmin(RecoveryAdmin):
     form = SubscriptionForm
     list_display = ("system", "events", "status", "last_answer", "backlog")
     list_display_links = None
@@ -244,13 +244,6 @@ class SubscriptionAdmin(SetupAdmin):
             self.log_change(request, subscription, done)
             messages.success(request, done)
         return redirect(_SHOWN_AFTER.get(name, "admin:webhooks_subscription_change"), pk)
-
-    def _get(self, request: HttpRequest, pk: int) -> Subscription:
-        """Its secret and switches are for those who may change it, and for who has just set it up."""
-        subscription = get_object_or_404(self.get_queryset(request), pk=pk)
-        if not (self.has_change_permission(request, subscription) or subscription.created_by_id == request.user.pk):
-            raise PermissionDenied
-        return subscription
 
     def _test_answer(self, request: HttpRequest, subscription: Subscription) -> dict[str, Any] | None:
         """What a test event was answered; `?test=` names its delivery."""

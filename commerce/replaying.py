@@ -1,0 +1,51 @@
+"""What `manage.py recover` and `manage.py replay` share."""
+
+import argparse
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+
+from webhooks import replay
+from webhooks.models import Subscription
+from webhooks.replay import ReplayRefused
+
+
+def moment(text: str) -> datetime:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a moment such as 2026-11-23T18:00") from None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+class ReplayCommand(BaseCommand):
+    kind: ClassVar[str]
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("name", help="the subscription's name, or its id (sub_…)")
+        parser.add_argument("--since", type=moment, required=True, help="date or moment (UTC); nothing older is sent")
+        parser.add_argument("--dry-run", action="store_true", help="only count")
+
+    def handle(self, *, name: str, since: datetime, dry_run: bool, **_: Any) -> None:
+        subscription = _find(name)
+        if dry_run:
+            total = replay.count(self.kind, subscription, since=since)
+            self.stdout.write(f"{total} would be sent to {subscription}.")
+            return
+        try:
+            started = replay.start(self.kind, subscription, since=since, by="manage.py", now=timezone.now())
+        except ReplayRefused as error:
+            raise CommandError(str(error)) from None
+        self.stdout.write(f"{started.total} are sent to {subscription}, behind live traffic, by the queue cluster.")
+
+
+def _find(name: str) -> Subscription:
+    known = Subscription.objects.exclude(state=Subscription.State.DRAFT)
+    found = list(known.filter(public_id=name) or known.filter(name=name))
+    if not found:
+        raise CommandError(f"There is no subscription {name}.")
+    if len(found) > 1:
+        raise CommandError(f"{len(found)} subscriptions are called {name}: give the id of one (sub_…).")
+    return found[0]

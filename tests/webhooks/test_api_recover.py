@@ -1,0 +1,84 @@
+"""Recovering since a moment by REST: counted, started, followed."""
+
+from datetime import datetime
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from commerce import tokens
+from tests.webhooks.factories import happen, make_subscription
+from webhooks import replay
+from webhooks.models import Delivery, Event, Replay
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def api() -> Client:
+    secret = tokens.issue("OMS", scopes=["webhooks"])
+    return Client(headers={"Authorization": f"Bearer {secret}"})
+
+
+@pytest.fixture
+def url() -> str:
+    """Of a subscription with one parked delivery."""
+    subscription = make_subscription()
+    happen()
+    Delivery.objects.update(state="parked", next_attempt_at=None)
+    return f"/api/v1/webhooks/subscriptions/{subscription.public_id}/recover/"
+
+
+def post(api: Client, url: str, data: Any) -> Any:
+    return api.post(url, data, content_type="application/json")
+
+
+class TestRecover:
+    def test_counts_without_starting(self, api: Client, url: str) -> None:
+        answer = post(api, url, {"since": "2020-01-01T00:00:00Z", "dry_run": True})
+
+        assert answer.status_code == 200
+        assert answer.json() == {
+            "kind": "failed",
+            "since": "2020-01-01T00:00:00.000000Z",
+            "count": 1,
+            "done": 0,
+            "started_by": "",
+            "started_at": None,
+            "finished_at": None,
+        }
+        assert not Replay.objects.exists()
+
+    def test_starts_and_shows_how_far_it_has_come(self, api: Client, url: str, now: datetime) -> None:
+        answer = post(api, url, {"since": "2020-01-01T00:00:00Z"})
+        replay.advance_one(Replay.objects.get().pk, now=now)
+
+        (shown,) = api.get(url).json()["results"]
+        assert (answer.status_code, answer.json()["count"], answer.json()["done"]) == (202, 1, 0)
+        assert (shown["count"], shown["done"], shown["started_by"]) == (1, 1, "OMS")
+        assert shown["finished_at"] is not None
+
+    def test_sends_what_it_never_had(self, api: Client, url: str) -> None:
+        Delivery.objects.all().delete()
+        Event.objects.update(type="order.created")
+
+        answer = post(api, url, {"since": "2020-01-01T00:00:00Z", "kind": "missing"})
+
+        assert answer.json()["count"] == 1
+        assert Replay.objects.get().kind == "missing"
+
+    @pytest.mark.parametrize(
+        ("body", "field"),
+        [
+            ({}, "since"),
+            ({"since": "yesterday"}, "since"),
+            ({"since": "2020-01-01T00:00:00Z", "kind": "all"}, "kind"),
+            ({"since": "2020-01-01T00:00:00Z", "until": "2020-01-01T00:00:00Z"}, "until"),
+        ],
+    )
+    def test_refuses_what_makes_no_sense(self, api: Client, url: str, body: dict[str, Any], field: str) -> None:
+        answer = post(api, url, body)
+
+        assert answer.status_code == 400
+        assert answer.json()["errors"][0]["field"] == field
+        assert not Replay.objects.exists()
