@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 from django.conf import settings
 from django.db import connection
 
@@ -54,7 +54,7 @@ class Cluster:
         self.process = process
 
     def workers(self) -> list[int]:
-        """The sentinel starts its workers first, so before monitor and pusher; a new one takes the place of a dead one."""
+        """And, last, monitor and pusher: the sentinel starts its workers first, and replaces what dies."""
         [sentinel] = psutil.Process(self.process.pid).children()
         started = sorted(sentinel.children(), key=lambda child: (child.create_time(), child.pid))
         return [child.pid for child in started]

@@ -41,7 +41,7 @@ class TestDeclare:
 
     @pytest.mark.usefixtures("declared")
     def test_names_what_was_never_declared(self) -> None:
-        with pytest.raises(catalogue.UnknownEventType, match="order.lost"):
+        with pytest.raises(catalogue.UnknownEventType, match=r"order\.lost"):
             catalogue.get("order.lost")
 
     def test_groups_by_the_first_word(self, declared: list[EventType]) -> None:

@@ -45,8 +45,9 @@ class TestPublicId:
 class TestEncrypted:
     def stored(self, column: str) -> str:
         with connection.cursor() as cursor:
-            cursor.execute(f"SELECT {column} FROM webhooks_subscription")
-            return str(cursor.fetchone()[0])
+            cursor.execute("SELECT * FROM webhooks_subscription")
+            names = [described[0] for described in cursor.description]
+            return str(cursor.fetchone()[names.index(column)])
 
     def test_is_unreadable_in_the_database_and_readable_in_the_program(self) -> None:
         subscription = make_subscription(headers={"x-api-key": "Bearer s3cret"})

@@ -5,6 +5,7 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 from django.db import connection
@@ -153,10 +154,7 @@ class TestCluster:
         wait_until_settled()
 
         started = list(Attempt.objects.order_by("number").values_list("started_at", "duration_ms"))
-        waits = [
-            (later - earlier).total_seconds() - took / 1000
-            for (earlier, took), (later, _) in zip(started, started[1:], strict=False)
-        ]
+        waits = [(later - earlier).total_seconds() - took / 1000 for (earlier, took), (later, _) in pairwise(started)]
         assert all(step <= wait <= step * 1.1 + 1.5 for step, wait in zip([1, 2, 1], waits, strict=True)), waits
 
     def test_is_woken_by_a_commit(self, receiver: Receiver, cluster: Cluster) -> None:

@@ -296,7 +296,11 @@ class TestConnection:
 
     def test_never_gives_the_answer_to_one_request_to_the_next(self, receiver: Receiver) -> None:
         # An interim answer, and the final one only once the next request may have been sent.
-        late = [b"HTTP/1.1 103 Early Hints\r\n\r\n", 0.2, misbehaving.OK_HEAD + b"content-length: 2\r\n\r\nok"]
+        late: list[bytes | float] = [
+            b"HTTP/1.1 103 Early Hints\r\n\r\n",
+            0.2,
+            misbehaving.OK_HEAD + b"content-length: 2\r\n\r\nok",
+        ]
         receiver.answers = [Wire(late), Answer(500, delay_s=0.4)]
 
         first, second = post(receiver.url), post(receiver.url)
@@ -370,10 +374,8 @@ class TestDeadline:
         assert (outcome.status_code, outcome.reason) == (410, Reason.GONE)
 
     def test_ends_chunks_that_drip(self, receiver: Receiver) -> None:
-        parts: list[bytes | float] = [
-            misbehaving.OK_HEAD + b"transfer-encoding: chunked\r\n\r\n",
-            *([b"1\r\n.\r\n", 0.1] * 100),
-        ]
+        chunks: list[bytes | float] = [b"1\r\n.\r\n", 0.1]
+        parts = [misbehaving.OK_HEAD + b"transfer-encoding: chunked\r\n\r\n", *chunks * 100]
 
         outcome = self.bounded(lambda: answered(receiver, Wire(parts)))
 
