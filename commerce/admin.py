@@ -20,6 +20,13 @@ class ApiTokenForm(forms.ModelForm):  # type: ignore[type-arg]
     scopes = forms.MultipleChoiceField(
         choices=[(scope, f"{scope}: {what}") for scope, what in SCOPES.items()], widget=forms.CheckboxSelectMultiple
     )
+    # One field: the admin's own pair of a date and a time has no labels.
+    expiry_date = forms.DateTimeField(
+        label="Expires (UTC)",
+        required=False,
+        widget=forms.DateTimeInput({"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+        help_text="From then on it is refused. Empty: never.",
+    )
     warehouse = forms.ModelChoiceField(
         Warehouse.objects.all(), to_field_name="code", required=False, empty_label="All warehouses"
     )

@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 
 from inventory import stock
-from inventory.forms import AdjustmentForm, ProductForm, SafetyStockForm, WarehouseForm
+from inventory.forms import AdjustmentForm, NewLevelForm, ProductForm, SafetyStockForm, WarehouseForm
 from inventory.models import Product, StockLevel, StockMovement, Warehouse
 from inventory.stock import InsufficientStock
 
@@ -61,12 +61,12 @@ class WarehouseAdmin(NeverDeleted):
 
 @admin.register(StockLevel)
 class StockLevelAdmin(NeverDeleted):
+    form = NewLevelForm
     list_display = ("sku", "name", "warehouse", "on_hand", "reserved", "safety_stock", "available", "updated_at")
     list_filter = ("warehouse",)
     list_select_related = ("product", "warehouse")
     search_fields = ("product__sku", "product__name")
     ordering = ("product__sku", "warehouse__code")
-    autocomplete_fields = ("product", "warehouse")
     show_full_result_count = False
     actions = ("adjust",)
 

@@ -61,6 +61,21 @@ class WarehouseForm(forms.ModelForm):  # type: ignore[type-arg]
         fields = ("code", "name", "country", "priority", "handling_days", "cutoff", "ships_to", "is_active")
 
 
+class NewLevelForm(forms.ModelForm):  # type: ignore[type-arg]
+    product = forms.ModelChoiceField(
+        Product.objects.all(),
+        label="SKU",
+        to_field_name="sku",
+        widget=forms.TextInput,
+        help_text="Of the product, in full.",
+        error_messages={"invalid_choice": "There is no product with this SKU."},
+    )
+
+    class Meta:
+        model = StockLevel
+        fields = ("product", "warehouse")
+
+
 class SafetyStockForm(forms.ModelForm):  # type: ignore[type-arg]
     safety_stock = forms.IntegerField(
         min_value=0, max_value=10**9, help_text="Units that are kept back and never offered."

@@ -109,7 +109,7 @@ class TestWarehouses:
 
 class TestStockLevels:
     def test_begins_one_empty(self, admin_client: Client, level: StockLevel, lamps: StockLevel) -> None:
-        form = {"product": level.product_id, "warehouse": lamps.warehouse_id, "on_hand": 99, "reserved": 9}
+        form = {"product": level.product.sku, "warehouse": lamps.warehouse_id, "on_hand": 99, "reserved": 9}
 
         admin_client.post(url("stocklevel", "add"), form)
 
