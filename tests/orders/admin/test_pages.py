@@ -1,6 +1,6 @@
 """What the pages show: orders, parcels, customers, and who has been told."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -217,6 +217,20 @@ class TestWhoHasBeenTold:
         assert "order.confirmed" in html
         assert "OMS" in html
         assert "Pending" in html
+
+    def test_says_when_the_next_attempt_is_where_there_is_one(self, staff: Client, now: datetime) -> None:
+        connect(now, "order.created")
+        order = place_order(now=now)
+        told = {"attempt_count": 1, "last_status_code": 500, "last_reason": "http_5xx"}
+        Delivery.objects.update(**told, next_attempt_at=now + timedelta(hours=5))
+        retried = show(staff, order).split("Who has been told")[1]
+        Delivery.objects.update(**told, next_attempt_at=None, state=Delivery.State.PARKED)
+
+        parked = show(staff, order).split("Who has been told")[1]
+
+        assert "badge-retrying" in retried
+        assert "next <time" in retried
+        assert ">next" not in parked
 
     def test_says_when_no_system_is_connected(self, staff: Client, now: datetime) -> None:
         assert "no system is connected yet" in show(staff, place_order(now=now))
