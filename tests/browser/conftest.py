@@ -76,7 +76,7 @@ def log_in(browser: Browser, shop: Shop) -> Any:
     page.get_by_label("Username").fill("admin")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
-    page.get_by_role("heading", name="Site administration").wait_for()
+    page.get_by_role("button", name="Log out").wait_for()
     cookies = page.context.storage_state()
     page.close()
     return cookies

@@ -29,16 +29,20 @@ class Shop:
     url: str
     environment: Mapping[str, str]
 
-    def manage(self, *command: str) -> str:
+    def manage(self, *command: str, **environment: str) -> str:
         """What a command of `manage.py` prints."""
         return subprocess.run(
             [sys.executable, "manage.py", *command],
             cwd=settings.BASE_DIR,
-            env=self.environment,
+            env={**self.environment, **environment},
             check=True,
             stdout=subprocess.PIPE,
             text=True,
         ).stdout
+
+    def create_administrator(self, username: str, password: str) -> None:
+        named = ("--username", username, "--email", f"{username}@example.com")
+        self.manage("createsuperuser", "--noinput", *named, DJANGO_SUPERUSER_PASSWORD=password)
 
     def token(self, name: str, *scopes: str) -> str:
         return self.manage("token", name, "--scopes", ",".join(scopes)).splitlines()[-1]

@@ -1,0 +1,267 @@
+"""Every page of the admin that is ours, empty and lived in: fit for everybody's eyes, hands and screens."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page
+
+from commerce.demo_store import PASSWORD
+from tests.browser.conftest import OpenPage, log_in
+from tests.browser.shop import Curl, Shop, running_shop
+from tests.receiver import Answer, running_receiver
+
+pytestmark = pytest.mark.browser
+
+# Without a preload: axe would read the style sheets in a way that the policy forbids, for a rule that is off.
+RULES = {"resultTypes": ["violations"], "preload": False}
+WCAG_2_2_AA = RULES | {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
+# What a theme can change.
+COLOURS = RULES | {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
+TELEPHONE: Any = {"width": 400, "height": 800}
+LONG = "Hubertus-Blaine-Wolfeschlegelsteinhausenbergerdorff"
+
+Reach = Callable[[Page], object]
+
+
+def at(path: str, *clicks: str) -> Reach:
+    """From an address on by clicking."""
+
+    def reach(page: Page) -> None:
+        page.goto(path)
+        for selector in clicks:
+            page.locator(selector).first.click()
+
+    return reach
+
+
+def acting(path: str, action: str) -> Reach:
+    """What an action of a list asks about its first row."""
+
+    def reach(page: Page) -> None:
+        page.goto(path)
+        page.locator(".action-select").first.check()
+        page.get_by_label("Action:").select_option(action)
+        page.get_by_role("button", name="Go").click()
+
+    return reach
+
+
+LISTS = {
+    "customers": at("/admin/orders/customer/"),
+    "deliveries": at("/admin/webhooks/delivery/"),
+    "events": at("/admin/webhooks/event/"),
+    "orders": at("/admin/orders/order/"),
+    "products": at("/admin/inventory/product/"),
+    "shipments": at("/admin/orders/shipment/"),
+    "stock levels": at("/admin/inventory/stocklevel/"),
+    "stock movements": at("/admin/inventory/stockmovement/"),
+    "subscriptions": at("/admin/webhooks/subscription/"),
+    "tokens": at("/admin/commerce/apitoken/"),
+    "warehouses": at("/admin/inventory/warehouse/"),
+}
+FORMS = {
+    "front page": at("/admin/"),
+    "new customer": at("/admin/orders/customer/add/"),
+    "new product": at("/admin/inventory/product/add/"),
+    "new stock level": at("/admin/inventory/stocklevel/add/"),
+    "new token": at("/admin/commerce/apitoken/add/"),
+    "new warehouse": at("/admin/inventory/warehouse/add/"),
+    "set-up, step 1": at("/admin/webhooks/subscription/add/"),
+    "set-up, step 1, refused": at("/admin/webhooks/subscription/add/", "text=Continue"),
+}
+ROW = ".row-title"
+FIRST = "#result_list tbody th a"
+LIVED_IN = {
+    "customer": at("/admin/orders/customer/", ROW),
+    "delivery": at("/admin/webhooks/delivery/?state=delivered", ROW),
+    "delivery that fails": at("/admin/webhooks/delivery/?state=failing", ROW),
+    "event": at("/admin/webhooks/event/", ROW),
+    "nothing found": at("/admin/webhooks/delivery/?q=nothing"),
+    "no order found": at("/admin/orders/order/?q=nothing"),
+    "order, pending": at("/admin/orders/order/?status__exact=pending", ROW),
+    "order, packed": at("/admin/orders/order/?status__exact=packed", ROW),
+    "order, delivered": at("/admin/orders/order/?status__exact=delivered", ROW),
+    "order, cancelled": at("/admin/orders/order/?status__exact=cancelled", ROW),
+    "orders to ship": at("/admin/orders/order/?next=ship"),
+    "how parcels leave": at("/admin/orders/order/?next=ship", ROW, "text=Mark shipped…"),
+    "how parcels leave, refused": at(
+        "/admin/orders/order/?next=ship", ROW, "text=Mark shipped…", "input[value='Mark shipped']"
+    ),
+    "why it is cancelled": at("/admin/orders/order/?status__exact=pending", ROW, "text=Cancel…"),
+    "product": at("/admin/inventory/product/", FIRST),
+    "resend?": acting("/admin/webhooks/delivery/", "resend_selected"),
+    "shipment": at("/admin/orders/shipment/?state__exact=delivered", ROW),
+    "stock level": at("/admin/inventory/stocklevel/", FIRST),
+    "stock to adjust": acting("/admin/inventory/stocklevel/", "adjust"),
+    "subscription": at("/admin/webhooks/subscription/?state__exact=active", ROW),
+    "subscription, history": at("/admin/webhooks/subscription/?state__exact=active", ROW, "text=History"),
+    "token": at("/admin/commerce/apitoken/", FIRST),
+    "warehouse": at("/admin/inventory/warehouse/", FIRST),
+}
+
+
+@pytest.fixture(scope="module")
+def empty_shop(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """Nothing but its administrator."""
+    with running_shop(tmp_path_factory.mktemp("empty"), "--web-only") as shop:
+        shop.create_administrator("admin", PASSWORD)
+        yield shop
+
+
+@pytest.fixture(scope="module")
+def empty_session(browser: Browser, empty_shop: Shop) -> Any:
+    return log_in(browser, empty_shop)
+
+
+@pytest.fixture
+def empty_admin(open_page: OpenPage, empty_shop: Shop, empty_session: Any) -> Page:
+    return open_page(empty_shop, storage_state=empty_session)
+
+
+@pytest.fixture(scope="module")
+def lived_in(shop: Shop) -> Iterator[None]:
+    """Orders in every state, long names, and two systems that are told: one that hears, one that fails."""
+    curl = Curl(shop, shop.token("Life", "storefront", "payments", "fulfilment", "orders", "webhooks"))
+    with running_receiver() as hearing, running_receiver() as failing:
+        failing.script = lambda _: Answer(500, b"<h1>Internal Server Error</h1>")
+        subscribe(curl, "Warehouse system", hearing.url, "order.*", "payment.*")
+        subscribe(curl, "Old newsletter", failing.url, "payment.*", "customer.*", "order.delivered", "product.*")
+        place(curl, "card", ("VASE-MINI", 1))
+        pay(curl, place(curl, "card", ("VASE-MINI", 1)), result="failed", failure_code="card_declined")
+        pay(curl, place(curl, "card", ("MUG-SAND", 1)))
+        pack(curl, place(curl, "cod", ("MUG-SAND", 1), ("LAMP-PAPER", 1)))
+        deliver(curl, place(curl, "cod", ("TEA-SENCHA", 2)))
+        curl.post(f"orders/{place(curl, 'cod', ('TEA-SENCHA', 1))['order_id']}/cancel/", reason="Ordered twice.")
+        hearing.wait_for(15)
+        failing.wait_for(1)
+        yield
+
+
+def subscribe(curl: Curl, name: str, url: str, *event_types: str) -> None:
+    curl.post(
+        "webhooks/subscriptions/", name=name, url=f"{url}/{'x' * 60}", event_types=event_types, headers={"X-Store": "1"}
+    )
+
+
+def place(curl: Curl, method: str, *lines: tuple[str, int]) -> Any:
+    return curl.post(
+        "orders/",
+        customer={"email": f"{LONG}@example.com".lower(), "name": LONG, "phone": "+4915112345678"},
+        lines=[{"sku": sku, "quantity": quantity} for sku, quantity in lines],
+        shipping_address={
+            "name": LONG,
+            "line1": f"{LONG}straße 1",
+            "line2": "c/o Lee",
+            "city": "Berlin",
+            "postal_code": "10119",
+            "country": "DE",
+        },
+        payment={"method": method, "gateway": "stripe"},
+    )
+
+
+def pay(curl: Curl, order: Any, *, result: str = "success", **why: str) -> None:
+    curl.post(
+        f"orders/{order['order_id']}/payments/",
+        result=result,
+        kind="capture",
+        amount=order["total_amount"],
+        currency=order["currency"],
+        method="card",
+        gateway="stripe",
+        gateway_reference=f"ch_{order['order_number']}",
+        **why,
+    )
+
+
+def pack(curl: Curl, order: Any) -> list[str]:
+    """The ids of its parcels."""
+    curl.post(f"orders/{order['order_id']}/confirm/")
+    packed = curl.post(f"fulfilment/orders/{order['order_id']}/pack/")
+    return [parcel["shipment_id"] for parcel in packed["shipments"]]
+
+
+def deliver(curl: Curl, order: Any) -> None:
+    for parcel in pack(curl, order):
+        path = f"fulfilment/shipments/{parcel}"
+        estimate = (datetime.now(UTC) + timedelta(days=2)).isoformat()
+        curl.post(
+            f"{path}/ship/",
+            carrier="DHL",
+            tracking_number="00340434161094042557",
+            tracking_url="https://example.com/track",
+            estimated_delivery_at=estimate,
+        )
+        for status in ("in_transit", "attempt_failed", "delivered"):
+            occurred_at = datetime.now(UTC).isoformat()
+            curl.post(f"{path}/tracking/", status=status, occurred_at=occurred_at, message="Nobody was at home.")
+
+
+def check(page: Page) -> None:
+    """By the rules of WCAG 2.2 AA, in both themes; and nothing is wider than the window, or a telephone."""
+    page.wait_for_load_state()
+    assert overflow(page) == 0
+    examine(page, WCAG_2_2_AA)
+    page.emulate_media(color_scheme="dark")
+    page.evaluate("Promise.all(document.getAnimations().map(animation => animation.finished))")
+    examine(page, COLOURS)
+    page.set_viewport_size(TELEPHONE)
+    assert overflow(page) == 0
+
+
+def examine(page: Page, rules: dict[str, Any]) -> None:
+    found = Axe().run(page, options=rules)
+    assert found.violations_count == 0, found.generate_report()
+
+
+def overflow(page: Page) -> Any:
+    """By how many pixels the page is wider than its window."""
+    return page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+
+
+class TestPages:
+    @pytest.mark.parametrize("reach", [pytest.param(reach, id=name) for name, reach in (LISTS | FORMS).items()])
+    def test_empty_ones_are_fit_for_everybody(self, empty_admin: Page, reach: Reach) -> None:
+        reach(empty_admin)
+
+        check(empty_admin)
+
+    @pytest.mark.usefixtures("lived_in")
+    @pytest.mark.parametrize("reach", [pytest.param(reach, id=name) for name, reach in (LISTS | LIVED_IN).items()])
+    def test_full_ones_are_fit_for_everybody(self, admin: Page, reach: Reach) -> None:
+        reach(admin)
+
+        check(admin)
+
+    @pytest.mark.usefixtures("lived_in")
+    def test_each_step_of_the_set_up_is_fit_for_everybody(self, admin: Page) -> None:
+        admin.goto("/admin/webhooks/subscription/add/")
+        admin.get_by_label("Name").fill("ERP")
+        admin.get_by_label("Callback URL").fill("http://127.0.0.1:9/webhooks")
+        admin.get_by_text("Continue").click()
+        check(admin)
+        admin.locator("input[value='*']").check()
+        admin.get_by_text("Continue").click()
+        admin.get_by_label("Bearer token").check()
+        check(admin)
+        admin.get_by_label("Token", exact=True).fill("opensesame")
+        admin.get_by_text("Continue").click()
+        check(admin)
+        admin.get_by_text("Save").last.click()
+        check(admin)
+        admin.get_by_text("Send test event").click()
+        check(admin)
+
+    def test_the_door_is_fit_for_everybody(self, open_page: OpenPage, shop: Shop) -> None:
+        page = open_page(shop)
+        page.goto("/admin/")
+        check(page)
+        page.get_by_label("Username").fill("admin")
+        page.get_by_label("Password").fill("wrong")
+
+        page.get_by_role("button", name="Log in").click()
+
+        check(page)
