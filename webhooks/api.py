@@ -13,13 +13,14 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 
-from webhooks import catalogue, replay, subscriptions
+from webhooks import catalogue, doctor, replay, subscriptions
 from webhooks.bodies import MomentFilter
 from webhooks.models import Delivery, Replay, Subscription
 from webhooks.serializers import (
     DeliveryDetailSerializer,
     DeliverySerializer,
     EventTypeSerializer,
+    ExaminationSerializer,
     NewSubscriptionSerializer,
     RecoverBody,
     ReplaySerializer,
@@ -126,6 +127,15 @@ class SendTestView(SubscriptionVerbView):
         subscription = self.subscription(public_id)
         delivery = subscriptions.send_test(subscription, by=str(request.user), now=timezone.now())
         return Response(DeliveryDetailSerializer(delivery).data)
+
+
+@method_decorator(transaction.non_atomic_requests, name="dispatch")
+class DoctorView(SubscriptionVerbView):
+    @extend_schema(request=None, responses=ExaminationSerializer)
+    def post(self, request: Request, public_id: str) -> Response:
+        """Looks at the receiver and sends it test events, good, forged, old and repeated; says what to mend."""
+        findings = doctor.examine(self.subscription(public_id), by=str(request.user), now=timezone.now())
+        return Response(ExaminationSerializer({"ok": all(each.ok for each in findings), "findings": findings}).data)
 
 
 class RecoverView(SubscriptionVerbView):

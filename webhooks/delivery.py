@@ -15,7 +15,7 @@ from django.db import transaction
 
 from webhooks import retry, signing, transport
 from webhooks.claims import Claimed, held_by, released
-from webhooks.models import Attempt, Delivery
+from webhooks.models import Attempt, Delivery, Subscription
 from webhooks.transport import Outcome
 
 State = Delivery.State
@@ -34,22 +34,31 @@ def send(claimed: Claimed, *, now: datetime) -> Sent:
     """One attempt, signed for this moment. Touches no database."""
     subscription = claimed.subscription
     body = claimed.body.encode()
-    keys = [signing.key_of(secret) for secret in subscription.live_secrets(now=now)]
-    timestamp = int(now.timestamp())
-    headers = {
-        **subscription.headers,
-        "content-type": "application/json",
-        "accept-encoding": "identity",
-        "user-agent": settings.WEBHOOK_USER_AGENT,
-        "webhook-id": claimed.event_id,
-        "webhook-timestamp": str(timestamp),
-        "webhook-signature": signing.signature(body, message_id=claimed.event_id, timestamp=timestamp, keys=keys),
-        "webhook-attempt": str(claimed.attempt_count + 1),
-    }
+    headers = request_headers(
+        subscription, body, event_id=claimed.event_id, attempt=claimed.attempt_count + 1, signed_at=now
+    )
     if claimed.redelivery:
         headers["webhook-redelivery"] = "true"
     outcome = transport.post(subscription.url, headers=headers, body=body, masked=list(subscription.headers))
     return Sent(claimed, outcome)
+
+
+def request_headers(
+    subscription: Subscription, body: bytes, *, event_id: str, attempt: int, signed_at: datetime
+) -> dict[str, str]:
+    """Signed with the secrets that are live at that moment, which is the timestamp."""
+    keys = [signing.key_of(secret) for secret in subscription.live_secrets(now=signed_at)]
+    timestamp = int(signed_at.timestamp())
+    return {
+        **subscription.headers,
+        "content-type": "application/json",
+        "accept-encoding": "identity",
+        "user-agent": settings.WEBHOOK_USER_AGENT,
+        "webhook-id": event_id,
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": signing.signature(body, message_id=event_id, timestamp=timestamp, keys=keys),
+        "webhook-attempt": str(attempt),
+    }
 
 
 # Record

@@ -10,6 +10,7 @@ from rest_framework import serializers
 from webhooks import subscriptions
 from webhooks.bodies import Body
 from webhooks.catalogue import EventType
+from webhooks.doctor import Check, Finding
 from webhooks.models import Attempt, Delivery, Replay, Subscription
 from webhooks.schema import body_example, body_schema
 from webhooks.subscriptions import InvalidSubscription, KeyInUse
@@ -134,6 +135,18 @@ class ReplaySerializer(serializers.ModelSerializer[Replay]):
     class Meta:
         model = Replay
         fields = ("kind", "since", "count", "done", "started_by", "started_at", "finished_at")
+
+
+class FindingSerializer(serializers.Serializer[Finding]):
+    check = serializers.ChoiceField(choices=Check.choices)
+    ok = serializers.BooleanField()
+    words = serializers.CharField(help_text="What was seen; if it is not ok, what is wrong and how to mend it.")
+    duration_ms = serializers.IntegerField()
+
+
+class ExaminationSerializer(serializers.Serializer[Any]):
+    ok = serializers.BooleanField(help_text="Whether every finding is.")
+    findings = FindingSerializer(many=True, help_text="Ends early where further checks would prove nothing.")
 
 
 class AttemptSerializer(serializers.ModelSerializer[Attempt]):

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import ssl
 import threading
 import time
 from collections import deque
@@ -11,6 +12,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -79,6 +81,45 @@ def post(url: str, *, headers: Mapping[str, str], body: bytes, masked: Sequence[
     return outcome
 
 
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """What came of a TLS connection. `reason` None: it is trusted until `valid_until`."""
+
+    duration_ms: int
+    valid_until: datetime | None = None
+    reason: Reason | None = None
+    detail: str = ""
+
+
+def shake_hands(url: str) -> Handshake:
+    """Connect as `post` would and send nothing, to see the certificate. Never raises for what the world does."""
+    started = time.monotonic()
+    reason, detail, valid_until = None, "", None
+    with _Deadline(started + DEADLINE_S):
+        try:
+            valid_until = _certificate_end(url)
+        except Exception as error:
+            reason, detail = _explain(error)
+    return Handshake(round((time.monotonic() - started) * 1000), valid_until, reason, detail)
+
+
+def _certificate_end(url: str) -> datetime:
+    parts = urlsplit(str(requests.Request("POST", url).prepare().url))
+    connection = _GuardedHTTPS(
+        parts.hostname or "",
+        parts.port or 443,
+        ca_certs=requests.adapters.DEFAULT_CA_BUNDLE_PATH,
+        cert_reqs=ssl.CERT_REQUIRED,
+    )
+    try:
+        connection.connect()
+        encrypted: Any = connection.sock
+        certificate = encrypted.getpeercert()
+    finally:
+        connection.close()
+    return datetime.fromtimestamp(ssl.cert_time_to_seconds(certificate["notAfter"]), UTC)
+
+
 def _exchange(outcome: Outcome, url: str, headers: Mapping[str, str], body: bytes) -> None:
     session = _session()
     request = requests.Request("POST", url, data=body, headers=headers).prepare()
@@ -145,6 +186,7 @@ _FAULTS: list[tuple[type[Exception], Reason, str]] = [
     (guard.BlockedAddress, Reason.BLOCKED_ADDRESS, "{error}"),
     (guard.UnknownHost, Reason.DNS, "{error}"),
     (requests.exceptions.SSLError, Reason.TLS, "The TLS connection failed: {error}"),
+    (ssl.SSLError, Reason.TLS, "The TLS connection failed: {error}"),
     (requests.exceptions.ReadTimeout, Reason.TIMEOUT, "No answer in time."),
     (requests.exceptions.InvalidURL, Reason.DNS, "The address is not valid: {error}"),
 ]
@@ -154,7 +196,7 @@ def _explain(error: Exception) -> tuple[Reason, str]:
     for kind, reason, words in _FAULTS:
         if isinstance(error, kind):
             return reason, _clean(words.format(error=_innermost(error)))[:500]
-    if isinstance(error, requests.exceptions.ConnectionError) and isinstance(_innermost(error), _NoConnection):
+    if isinstance(_innermost(error), _NoConnection):
         return Reason.CONNECT, str(_innermost(error))[:500]
     if isinstance(error, (requests.exceptions.RequestException, HTTPError, OSError, ValueError)):
         return Reason.BAD_RESPONSE, _clean(f"The connection broke before a valid answer: {_innermost(error)}")[:500]

@@ -9,6 +9,7 @@ urlpatterns = [
     path("webhooks/subscriptions/", api.SubscriptionsView.as_view(), name="subscriptions"),
     path(SUBSCRIPTION, api.SubscriptionView.as_view(), name="subscription"),
     path(f"{SUBSCRIPTION}test/", api.SendTestView.as_view(), name="subscription-test"),
+    path(f"{SUBSCRIPTION}doctor/", api.DoctorView.as_view(), name="subscription-doctor"),
     path(f"{SUBSCRIPTION}rotate-secret/", api.RotateSecretView.as_view(), name="subscription-rotate-secret"),
     path(
         f"{SUBSCRIPTION}revoke-old-secrets/",

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from pytest_django import DjangoAssertNumQueries
@@ -12,7 +13,7 @@ from pytest_django import DjangoAssertNumQueries
 from commerce import tokens
 from tests.factories import place_order
 from tests.receiver import Answer, Receiver
-from webhooks import subscriptions
+from webhooks import subscriptions, transport
 from webhooks.drain import send_now
 from webhooks.models import Delivery, Subscription
 
@@ -151,6 +152,44 @@ class TestSubscriptions:
         assert (attempt["status_code"], attempt["reason"]) == (401, "http_4xx")
         assert attempt["response_body"] == "who are you?"
 
+    def test_the_doctor_answers_with_what_is_wrong(
+        self, api: Client, receiver: Receiver, subscription: Subscription
+    ) -> None:
+        answer = post(api, f"{LIST}{subscription.public_id}/doctor/")
+
+        examined = answer.json()
+        assert (answer.status_code, examined["ok"]) == (200, False)
+        assert [(each["check"], each["ok"]) for each in examined["findings"]] == [
+            ("name", True),
+            ("redirects", True),
+            ("latency", True),
+            ("good", True),
+            ("tampered", False),
+            ("stale", False),
+            ("repeated", True),
+        ]
+        assert "anybody can forge events" in examined["findings"][4]["words"]
+        assert isinstance(examined["findings"][0]["duration_ms"], int)
+        assert "whsec_" not in answer.content.decode()
+        assert not Delivery.objects.exists()
+
+    @pytest.mark.django_db(transaction=True)
+    def test_the_doctor_speaks_http_outside_of_any_transaction(
+        self, api: Client, subscription: Subscription, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        send, was_in_one = transport.post, []
+
+        def post_watched(*args: Any, **named: Any) -> transport.Outcome:
+            was_in_one.append(connection.in_atomic_block)
+            return send(*args, **named)
+
+        monkeypatch.setattr(transport, "post", post_watched)
+
+        answer = api.post(f"{LIST}{subscription.public_id}/doctor/", headers={"Idempotency-Key": "k1"})
+
+        assert answer.status_code == 200
+        assert was_in_one == [False] * 5
+
     def test_drafts_are_the_admins_own(self, api: Client) -> None:
         draft = subscriptions.start_draft(User.objects.create_user("ann"))
 
@@ -249,7 +288,7 @@ class TestRefusals:
         assert client.get(BASE + path).status_code == 401
         assert client.get(BASE + path, headers={"Authorization": f"Bearer {other}"}).status_code == 403
 
-    @pytest.mark.parametrize("verb", ["test", "rotate-secret", "revoke-old-secrets", "pause", "resume"])
+    @pytest.mark.parametrize("verb", ["test", "doctor", "rotate-secret", "revoke-old-secrets", "pause", "resume"])
     def test_of_verbs_on_what_is_not_there_or_by_get(self, api: Client, subscription: Subscription, verb: str) -> None:
         assert post(api, f"{LIST}sub_nothing/{verb}/").status_code == 404
         assert api.get(f"{LIST}{subscription.public_id}/{verb}/").status_code == 405

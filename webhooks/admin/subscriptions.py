@@ -16,7 +16,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
-from webhooks import subscriptions
+from webhooks import doctor, subscriptions
 from webhooks.admin import wording
 from webhooks.admin.forms import SubscriptionForm
 from webhooks.admin.recovery import RecoveryAdmin
@@ -87,6 +87,7 @@ class SubscriptionAdmin(RecoveryAdmin):
         return [
             path("<int:pk>/ready/", wrap(self.ready_view), name=f"{prefix}_ready"),
             path("<int:pk>/test/", wrap(require_POST(self.test_view)), name=f"{prefix}_test"),
+            path("<int:pk>/doctor/", wrap(require_POST(self.doctor_view)), name=f"{prefix}_doctor"),
             *(path(f"<int:pk>/{name}/", verb, {"name": name}, name=f"{prefix}_{name}") for name in VERBS),
             *super().get_urls(),
         ]
@@ -233,6 +234,26 @@ class SubscriptionAdmin(RecoveryAdmin):
             return redirect(url)
         self.log_change(request, subscription, "Sent a test event.")
         return redirect(f"{url}?test={delivery.public_id}#answer")
+
+    def doctor_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Shown in answer to the POST itself: what was found is kept nowhere."""
+        subscription = self._get(request, pk)
+        try:
+            findings = doctor.examine(subscription, by=request.user.get_username(), now=timezone.now())
+        except DomainError as error:
+            messages.error(request, str(error))
+            return redirect("admin:webhooks_subscription_change", pk)
+        self.log_change(request, subscription, "Checked the receiver.")
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"Check of {subscription}",
+            "opts": self.opts,
+            "subscription": subscription,
+            "findings": [(finding, wording.duration(finding.duration_ms)) for finding in findings],
+            "faults": sum(not finding.ok for finding in findings),
+            "is_complete": findings[-1].check == doctor.Check.REPEATED,
+        }
+        return TemplateResponse(request, "admin/webhooks/subscription/doctor.html", context)
 
     def verb_view(self, request: HttpRequest, pk: int, name: str) -> HttpResponse:
         subscription = self._get(request, pk)

@@ -176,6 +176,40 @@ class TestThePage:
         assert (Subscription.objects.count(), Delivery.objects.count()) == (0, 0)
 
 
+class TestTheDoctor:
+    def test_says_what_to_mend(self, staff: Client, receiver: Receiver, subscription: Subscription) -> None:
+        page = staff.post(page_of(subscription, "doctor")).content.decode()
+
+        assert "2 things to mend" in page
+        assert page.count('class="answer good"') == 5
+        assert page.count('class="answer bad"') == 2
+        assert "anybody can forge events" in page
+        assert "would prove nothing" not in page
+        assert "whsec_" not in page
+        assert "s3cret" not in page
+        assert not Delivery.objects.exists()
+        assert LogEntry.objects.get().get_change_message() == "Checked the receiver."
+
+    def test_says_why_it_looked_no_further(self, staff: Client, receiver: Receiver, subscription: Subscription) -> None:
+        receiver.answers = [Answer(404, b"<script>")]
+
+        page = staff.post(page_of(subscription, "doctor")).content.decode()
+
+        assert "1 thing to mend" in page
+        assert "The other checks would prove nothing until then." in page
+        assert len(receiver.received) == 1
+
+    def test_has_its_button_on_the_page(self, staff: Client, subscription: Subscription) -> None:
+        assert f'action="{page_of(subscription, "doctor")}"' in staff.get(page_of(subscription)).content.decode()
+
+    def test_does_not_examine_a_draft(self, staff: Client, ann: User) -> None:
+        draft = subscriptions.start_draft(ann)
+
+        page = staff.post(page_of(draft, "doctor"), follow=True).content.decode()
+
+        assert "is a draft: finish its set-up first." in page
+
+
 class TestTheSwitches:
     def test_pause_and_resume(self, staff: Client, subscription: Subscription) -> None:
         staff.post(page_of(subscription, "pause"))
@@ -229,7 +263,9 @@ class TestTheSwitches:
         assert "Warehouse system is active, not paused or disabled." in page.content.decode()
         assert LogEntry.objects.count() == 0
 
-    @pytest.mark.parametrize("verb", ["pause", "resume", "disable", "rotate-secret", "revoke-old-secrets", "test"])
+    @pytest.mark.parametrize(
+        "verb", ["pause", "resume", "disable", "rotate-secret", "revoke-old-secrets", "test", "doctor"]
+    )
     def test_they_are_posts_for_those_who_may_change_it(
         self, staff: Client, subscription: Subscription, verb: str
     ) -> None:
