@@ -5,7 +5,7 @@ class WebhooksConfig(AppConfig):
     name = "webhooks"
 
     def ready(self) -> None:
-        from webhooks import checks, cluster, events
+        from webhooks import checks, cluster, events, parking
 
         cluster.install()
-        del checks, events  # Imported for what they register.
+        del checks, events, parking  # Imported for what they register.

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import Exists, F, OuterRef, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
 from webhooks.models import Attempt, Delivery, Subscription
 from webhooks.transport import Reason
@@ -34,11 +34,16 @@ class Claimed:
     body: str
     subscription: Subscription
 
+    @property
+    def was_parked(self) -> bool:
+        """Its schedule had run out: it is being sent to see whether the subscription is back."""
+        return self.attempt_count - self.attempts_before >= self.subscription.max_attempts
+
 
 def claim(limit: int, *, owner: str, now: datetime) -> list[Claimed]:
     """Take up to `limit` due deliveries; three statements.
 
-    Live ones first, then the longest due. Never more of a subscription than its `max_in_flight`, never two of one
+    Live ones first, then the longest due. Never more of a subscription than its `in_flight_limit`, never two of one
     subject to one subscription, and the earlier of two before the later.
     """
     with transaction.atomic():
@@ -53,13 +58,17 @@ def claim_one(delivery: Delivery, *, owner: str, now: datetime) -> list[Claimed]
 
 
 def anything_due(now: datetime) -> bool:
-    return Subscription.objects.filter(Exists(_due(now)), state=Subscription.State.ACTIVE).exists()
+    return rested(now).filter(Exists(due(now).filter(subscription=OuterRef("pk")))).exists()
 
 
-def _due(now: datetime) -> Any:
-    return Delivery.objects.filter(
-        subscription=OuterRef("pk"), state=State.PENDING, lane__in=Delivery.Lane.values, next_attempt_at__lte=now
-    )
+def rested(now: datetime) -> QuerySet[Subscription]:
+    """The active ones whose circuit is closed, or open and due for a probe."""
+    awake = Q(resting_until=None) | Q(resting_until__lte=now)
+    return Subscription.objects.filter(awake, state=Subscription.State.ACTIVE)
+
+
+def due(now: datetime) -> QuerySet[Delivery]:
+    return Delivery.objects.filter(state=State.PENDING, lane__in=Delivery.Lane.values, next_attempt_at__lte=now)
 
 
 def _one_claim_at_a_time() -> None:
@@ -78,7 +87,8 @@ _READY = """
     SELECT s.*, (
         SELECT count(*) FROM webhooks_delivery f WHERE f.subscription_id = s.id AND f.state = 'sending'
     ) AS sending
-    FROM webhooks_subscription s WHERE s.state = 'active' AND EXISTS (
+    FROM webhooks_subscription s
+    WHERE s.state = 'active' AND (s.resting_until IS NULL OR s.resting_until <= %s) AND EXISTS (
         SELECT 1 FROM webhooks_delivery d
         WHERE d.subscription_id = s.id AND d.state = 'pending' AND d.lane IN (0, 1) AND d.next_attempt_at <= %s
     )
@@ -87,19 +97,19 @@ _READY = """
 
 def _ready(now: datetime) -> list[Subscription]:
     """Active subscriptions with something due and room for it, in no order: none is always served first."""
-    subscriptions = Subscription.objects.raw(_READY, [_adapt(now)])
+    subscriptions = Subscription.objects.raw(_READY, [_adapt(now)] * 2)
     ready = [subscription for subscription in subscriptions if _room(subscription) > 0]
     random.shuffle(ready)
     return ready[:SUBSCRIPTIONS_PER_CLAIM]
 
 
 def _room(subscription: Any) -> int:
-    room: int = subscription.max_in_flight - subscription.sending
+    room: int = subscription.in_flight_limit - subscription.sending
     return room
 
 
 # One lane of one subscription: its longest due deliveries whose subject is neither being sent nor waiting for an
-# earlier event: one that is due too or, under strict ordering, one that has not arrived yet.
+# earlier event: one that is due too, or parked and about to come back. Under strict ordering any that has not arrived.
 _ARM = """
     SELECT * FROM (
         SELECT d.id, d.subscription_id, d.lane, d.next_attempt_at, CAST(%s AS integer) AS room FROM (
@@ -114,8 +124,8 @@ _ARM = """
         ) ORDER BY d.next_attempt_at, d.id LIMIT %s
     ) arm
 """
-_EARLIER_IS_DUE = "o.state = 'pending' AND o.next_attempt_at <= %s"
-_EARLIER_IS_OPEN = "%s IS NOT NULL"
+_EARLIER_COMES_SOON = "(o.state = 'pending' AND o.next_attempt_at <= %s OR o.state = 'parked' AND o.claimed_at <= %s)"
+_EARLIER_IS_OPEN = "COALESCE(%s, %s) IS NOT NULL"
 
 _BY_ROOM = """
     SELECT id FROM (
@@ -132,11 +142,12 @@ def _best_of(ready: Sequence[Subscription], limit: int, now: datetime) -> tuple[
     arms, values = [], []
     for subscription in ready:
         strict = subscription.ordering == Subscription.Ordering.STRICT
-        arm = _ARM.format(earlier_waits=_EARLIER_IS_OPEN if strict else _EARLIER_IS_DUE)
+        arm = _ARM.format(earlier_waits=_EARLIER_IS_OPEN if strict else _EARLIER_COMES_SOON)
         room = min(_room(subscription), limit)
+        parked_until = _adapt(now if subscription.resting_until else subscription.recovered_at)
         for lane in Delivery.Lane.values:
             arms.append(arm)
-            values += [room, subscription.pk, lane, moment, LOOK_AHEAD, moment, room]
+            values += [room, subscription.pk, lane, moment, LOOK_AHEAD, moment, parked_until, room]
     return _BY_ROOM.format(arms=" UNION ALL ".join(arms)), [*values, limit]
 
 
@@ -164,7 +175,7 @@ def _take(
     ]
 
 
-def _adapt(moment: datetime) -> Any:
+def _adapt(moment: datetime | None) -> Any:
     return connection.ops.adapt_datetimefield_value(moment)
 
 

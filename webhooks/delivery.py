@@ -13,7 +13,7 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
-from webhooks import retry, signing, transport
+from webhooks import health, retry, signing, transport
 from webhooks.claims import Claimed, held_by, released
 from webhooks.models import Attempt, Delivery, Subscription
 from webhooks.transport import Outcome
@@ -87,6 +87,7 @@ def _record_all(batch: Sequence[Sent], *, owner: str, now: datetime) -> None:
     if _settle(batch, owner=owner, now=now) != len(batch):
         raise LeaseLost
     Attempt.objects.bulk_create([_attempt(sent, owner) for sent in batch])
+    health.learn([(sent.claimed, sent.outcome) for sent in batch], now=now)
 
 
 def _still_ours(batch: Sequence[Sent], *, owner: str) -> list[Sent]:

@@ -58,9 +58,23 @@ class Subscription(models.Model):
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
     created_at = models.DateTimeField(default=timezone.now)
+    # How it is doing: only `webhooks.health` and `webhooks.parking` write it.
+    consecutive_failures = models.PositiveIntegerField(default=0, editable=False)
+    failing_since = models.DateTimeField(null=True, editable=False)
+    # Not null: the circuit is open, and one probe at a time goes out from then on.
+    resting_until = models.DateTimeField(null=True, editable=False)
+    # It asked for less: one at a time, until a success.
+    throttled = models.BooleanField(default=False, editable=False)
+    # Not null: what was parked before is being put back, some at a time.
+    recovered_at = models.DateTimeField(null=True, editable=False)
+    # Nothing parked goes out again before.
+    next_return_at = models.DateTimeField(null=True, editable=False)
     deleted_at = models.DateTimeField(null=True, editable=False)
     # The audit can prove nothing about events before it was told of what it is told of now.
     wants_since = models.DateTimeField(default=timezone.now, editable=False)
+
+    # What one that is doing well has.
+    WELL = {"consecutive_failures": 0, "failing_since": None, "resting_until": None, "throttled": False}
 
     objects = PresentSubscriptions()
     with_deleted = models.Manager["Subscription"]()
@@ -94,6 +108,11 @@ class Subscription(models.Model):
     @property
     def max_attempts(self) -> int:
         return len(retry.schedule(self.retry_schedule)) + 1
+
+    @property
+    def in_flight_limit(self) -> int:
+        """What it gets at once as things stand."""
+        return 1 if self.throttled or self.resting_until else self.max_in_flight
 
 
 class EventSequence(models.Model):
@@ -132,7 +151,7 @@ class Event(models.Model):
 
 
 class Delivery(models.Model):
-    """One event owed to one subscription. Only `webhooks.delivery` and `webhooks.replay` write its state."""
+    """One event owed to one subscription. Its state is written by `claims`, `delivery`, `parking` and `replay` only."""
 
     class State(models.TextChoices):
         PENDING = "pending", "Pending"
@@ -193,6 +212,7 @@ class Delivery(models.Model):
                 name="delivery_open",
                 condition=Q(state__in=["pending", "sending", "parked"]),
             ),
+            models.Index("subscription", "id", name="delivery_parked", condition=Q(state="parked")),
             models.Index("subscription", F("id").desc(), name="delivery_by_subscription"),
             models.Index("state", F("id").desc(), name="delivery_by_state"),
             models.Index("event_type", F("id").desc(), name="delivery_by_type"),

@@ -85,6 +85,8 @@ def activate(subscription: Subscription, *, by: str, now: datetime) -> None:
         subscription.secrets = first["secrets"] = [_new_secret(now=now)]
     if subscription.state == Subscription.State.DRAFT:
         first["wants_since"] = now
+    else:
+        first |= {"recovered_at": now, "next_return_at": None}
     _change_state(subscription, Subscription.State.ACTIVE, by=by, now=now, **first)
 
 

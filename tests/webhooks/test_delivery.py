@@ -294,7 +294,7 @@ class TestOrder:
 class TestRecord:
     @pytest.fixture
     def claimed(self, soon: datetime) -> list[Claimed]:
-        make_subscription(headers={"x-api-key": "k1"})
+        make_subscription(headers={"x-api-key": "k1"}, event_types=["webhook.*"])
         happen()
         return claim(1, now=soon)
 
@@ -438,7 +438,7 @@ class TestRecoverLeases:
 
 class TestLadder:
     def test_is_climbed_to_its_end_and_then_parked_not_lost(self, soon: datetime) -> None:
-        make_subscription()
+        make_subscription(event_types=["webhook.*"])
         event = happen()
         moment, waits = soon, []
         for number in range(1, 11):

@@ -1,0 +1,284 @@
+"""What becomes of deliveries that ran out of attempts."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.webhooks.factories import happen, happen_often, make_subscription
+from webhooks import claims, delivery, parking, replay, subscriptions
+from webhooks.claims import Claimed
+from webhooks.delivery import Sent
+from webhooks.models import Attempt, Delivery, Event, Subscription
+from webhooks.transport import Outcome, Reason
+
+pytestmark = pytest.mark.django_db
+
+SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
+
+
+@pytest.fixture
+def subscription() -> Subscription:
+    return make_subscription(event_types=["webhook.*"])
+
+
+def park(now: datetime) -> None:
+    """All there are, as if their last attempt had just failed; and their subscription is well."""
+    Delivery.objects.update(state="parked", next_attempt_at=None, claimed_at=now, attempt_count=10, lane=1)
+    Subscription.objects.update(**Subscription.WELL)
+
+
+def claim(now: datetime, limit: int = 100) -> list[Claimed]:
+    return claims.claim(limit, owner="w1", now=now)
+
+
+def record(claimed: list[Claimed], now: datetime, *, works: Callable[[Claimed], bool] = lambda _: True) -> None:
+    outcomes = [Outcome(now, status_code=200, reason=None if works(one) else Reason.CONNECT) for one in claimed]
+    delivery.record([Sent(*pair) for pair in zip(claimed, outcomes, strict=True)], owner="w1", now=now)
+
+
+def subjects(state: str = "pending") -> list[str]:
+    return list(Delivery.objects.filter(state=state).order_by("id").values_list("subject", flat=True))
+
+
+class TestProbe:
+    def test_sends_the_oldest_parked_one_again(self, subscription: Subscription, now: datetime) -> None:
+        happen_often(3, subjects=3)
+        park(now)
+
+        parking.work(now=now)
+
+        [probe] = claim(now)
+        assert Delivery.objects.get(pk=probe.id).subject == "sub_0"
+        assert probe.was_parked
+        assert probe.subscription == subscription
+
+    @pytest.mark.usefixtures("subscription")
+    def test_parks_it_again_when_it_fails(self, now: datetime) -> None:
+        happen()
+        park(now)
+        parking.work(now=now)
+
+        record(claim(now), now, works=lambda _: False)
+
+        row = Delivery.objects.get()
+        assert (row.state, row.attempt_count, row.attempts.get().number) == ("parked", 11, 11)
+
+    @pytest.mark.usefixtures("subscription")
+    def test_comes_once_an_hour_while_others_arrive(self, now: datetime) -> None:
+        happen_often(3, subjects=3)
+        park(now)
+
+        probed = []
+        for minute in range(0, 180, 5):
+            moment = now + timedelta(minutes=minute)
+            parking.work(now=moment)
+            probed += [minute] * len(probes := claim(moment))
+            record(probes, moment, works=lambda _: False)
+            Subscription.objects.update(**Subscription.WELL)
+
+        assert probed == [0, 60, 120]
+
+    @pytest.mark.usefixtures("subscription")
+    def test_takes_turns_so_that_one_it_never_accepts_stands_in_nobodys_way(self, now: datetime) -> None:
+        for subject in ("sub_0", "sub_0", "sub_1"):
+            happen(subject)
+        park(now)
+        for hour in range(1, 4):
+            parking.work(now=now + hour * HOUR)
+            record(claim(now + hour * HOUR), now + hour * HOUR, works=lambda _: False)
+
+        tried = Attempt.objects.order_by("id").values_list("delivery__subject", "delivery__event__sequence")
+        assert list(tried) == [("sub_0", 1), ("sub_1", 1), ("sub_0", 1)]
+
+    def test_follows_the_circuit_while_that_is_open(self, subscription: Subscription, now: datetime) -> None:
+        happen_often(3, subjects=3)
+        park(now)
+        Subscription.objects.update(consecutive_failures=12, failing_since=now, resting_until=now + 20 * SECOND)
+
+        probed = []
+        for second in range(0, 120, 5):
+            moment = now + second * SECOND
+            parking.work(now=moment)
+            probed += [second] * len(probes := claim(moment))
+            record(probes, moment, works=lambda _: False)
+
+        assert probed == [20, 60]
+        subscription.refresh_from_db()
+        assert subscription.consecutive_failures == 14
+
+    @pytest.mark.usefixtures("subscription")
+    def test_waits_while_an_open_circuit_has_something_older_to_probe_with(self, now: datetime) -> None:
+        happen("waits")
+        happen("parked")
+        park(now)
+        Delivery.objects.filter(subject="waits").update(state="pending", next_attempt_at=now)
+        Subscription.objects.update(consecutive_failures=12, failing_since=now, resting_until=now)
+
+        parking.work(now=now + SECOND)
+
+        assert subjects("parked") == ["parked"]
+
+    @pytest.mark.parametrize("state", ["paused", "disabled"])
+    @pytest.mark.usefixtures("subscription")
+    def test_is_not_for_a_subscription_that_is_not_active(self, state: str, now: datetime) -> None:
+        happen()
+        park(now)
+        Subscription.objects.update(state=state)
+
+        parking.work(now=now)
+
+        assert subjects("parked") == ["sub_1"]
+
+    @pytest.mark.usefixtures("subscription")
+    def test_costs_one_statement_while_nothing_is_parked(self, now: datetime, django_assert_num_queries: Any) -> None:
+        happen_often(3, subjects=3)
+
+        with django_assert_num_queries(1):
+            parking.work(now=now)
+
+
+class TestReturn:
+    def succeed(self, now: datetime) -> None:
+        parking.work(now=now)
+        record(claim(now), now)
+
+    @pytest.mark.usefixtures("subscription")
+    def test_begins_with_the_first_success(self, now: datetime) -> None:
+        happen_often(5, subjects=5)
+        park(now)
+        self.succeed(now)
+        assert subjects("parked") == ["sub_1", "sub_2", "sub_3", "sub_4"]
+
+        parking.work(now=now + 5 * SECOND)
+
+        rows = Delivery.objects.exclude(subject="sub_0")
+        assert set(rows.values_list("state", "lane", "attempts_before")) == {("pending", Delivery.Lane.LATE, 10)}
+
+    @pytest.mark.usefixtures("subscription")
+    def test_is_bounded_and_goes_by_age(self, now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(parking, "RETURNED_AT_ONCE", 2)
+        happen_often(5, subjects=5)
+        park(now)
+        self.succeed(now)
+
+        for second in (5, 6, 7, 8):
+            parking.work(now=now + second * SECOND)
+        assert subjects() == ["sub_1", "sub_2"]
+        parking.work(now=now + 10 * SECOND)
+        assert subjects() == ["sub_1", "sub_2", "sub_3", "sub_4"]
+
+    def test_ends_when_all_are_back(self, subscription: Subscription, now: datetime) -> None:
+        happen_often(2, subjects=2)
+        park(now)
+        self.succeed(now)
+        for second in (5, 10):
+            parking.work(now=now + second * SECOND)
+
+        subscription.refresh_from_db()
+        assert subscription.recovered_at is None
+
+    @pytest.mark.usefixtures("subscription")
+    def test_goes_behind_live_traffic(self, now: datetime) -> None:
+        happen_often(3, subjects=3)
+        park(now)
+        self.succeed(now)
+        happen("live")
+        moment = now + 10 * SECOND
+        parking.work(now=moment)
+
+        assert [Delivery.objects.get(pk=one.id).subject for one in claim(moment, limit=1)] == ["live"]
+
+    @pytest.mark.usefixtures("subscription")
+    def test_lets_nothing_later_of_a_subject_pass_what_has_yet_to_come_back(
+        self, now: datetime, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(parking, "RETURNED_AT_ONCE", 1)
+        for subject in ("sub_0", "sub_0", "sub_1"):
+            happen(subject)
+        park(now)
+        self.succeed(now)
+        happen("sub_1")
+
+        arrived = []
+        for second in range(10, 40, 5):
+            moment = now + second * SECOND
+            parking.work(now=moment)
+            claimed = claim(moment)
+            arrived += [one.event_id for one in claimed]
+            record(claimed, moment)
+
+        events = [Event.objects.get(public_id=event_id) for event_id in arrived]
+        assert [(event.subject, event.sequence) for event in events] == [("sub_0", 2), ("sub_1", 1), ("sub_1", 2)]
+
+    @pytest.mark.usefixtures("subscription")
+    def test_is_begun_anew_by_no_success_of_others(self, now: datetime) -> None:
+        happen("never accepted")
+        park(now)
+        happen("fine")
+        moment = now + 10 * SECOND
+
+        record(claim(moment), moment)
+        parking.work(now=moment)
+        record(claim(moment), moment, works=lambda _: False)
+        happen("fine")
+        record(claim(moment + 10 * SECOND), moment + 10 * SECOND)
+        parking.work(now=moment + 20 * SECOND)
+
+        assert subjects("parked") == ["never accepted"]
+
+
+class TestTenDaysDown:
+    """Simulated: the clock is an argument."""
+
+    def simulate(self, start: datetime, until: datetime, step: timedelta, *, up: bool) -> list[str]:
+        """The ids of the events that arrived, in order. Each step the timer runs, and what is due is sent."""
+        arrived, moment = [], start
+        while moment < until:
+            parking.work(now=moment)
+            while claimed := claim(moment):
+                record(claimed, moment, works=lambda _: up)
+                arrived += [one.event_id for one in claimed] if up else []
+            moment += step
+        return arrived
+
+    def in_order(self, arrived: list[str]) -> dict[str, list[int]]:
+        """The sequence numbers by subject."""
+        sequences: dict[str, list[int]] = {}
+        for event_id in arrived:
+            event = Event.objects.get(public_id=event_id)
+            sequences.setdefault(event.subject, []).append(event.sequence)
+        return sequences
+
+    def test_everything_arrives_and_each_subject_in_order(self, subscription: Subscription, now: datetime) -> None:
+        happen_often(12, subjects=4)
+        back = now + timedelta(days=10)
+
+        assert self.simulate(now + SECOND, back, 20 * MINUTE, up=False) == []
+        subscription.refresh_from_db()
+        assert subscription.state == "disabled"
+        happen_often(4, subjects=4)
+        assert set(Delivery.objects.values_list("state", flat=True)) == {"pending", "parked", "skipped"}
+
+        subscriptions.resume(subscription, by="ann", now=back)
+        arrived = self.simulate(back, back + MINUTE, 5 * SECOND, up=True)
+        for skipped in Delivery.objects.filter(state="skipped").order_by("id"):
+            replay.resend(skipped, by="ann", now=back + HOUR)
+        arrived += self.simulate(back + HOUR, back + HOUR + MINUTE, 5 * SECOND, up=True)
+
+        assert set(Delivery.objects.values_list("state", flat=True)) == {"delivered"}
+        assert self.in_order(arrived) == {f"sub_{n}": [1, 2, 3, 4] for n in range(4)}
+
+    def test_of_four_days_need_nobody_to_resume_it(self, subscription: Subscription, now: datetime) -> None:
+        happen_often(8, subjects=4)
+        back = now + timedelta(days=4.5)
+        self.simulate(now + SECOND, back, 20 * MINUTE, up=False)
+        assert "parked" in Delivery.objects.values_list("state", flat=True)
+        happen_often(4, subjects=4)
+
+        arrived = self.simulate(back, back + 2 * HOUR, 5 * SECOND, up=True)
+
+        subscription.refresh_from_db()
+        assert (subscription.state, subscription.consecutive_failures) == ("active", 0)
+        assert self.in_order(arrived) == {f"sub_{n}": [1, 2, 3] for n in range(4)}

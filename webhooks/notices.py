@@ -1,0 +1,53 @@
+"""Telling that a subscription fails, has recovered or is disabled: as events, and by mail when it ends."""
+
+import logging
+from datetime import datetime
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db.models import Q
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django_q.tasks import async_task
+
+from webhooks.events import DISABLED, FAILING, RECOVERED, Condition
+from webhooks.models import Subscription
+from webhooks.outbox import emit
+
+logger = logging.getLogger(__name__)
+
+
+def failing(subscription: Subscription, *, now: datetime) -> None:
+    emit(FAILING, _condition(subscription, now))
+
+
+def recovered(subscription: Subscription, *, failures: int, since: datetime | None, now: datetime) -> None:
+    """`failures` and `since` are what it has put behind it."""
+    emit(RECOVERED, Condition(subscription, failures, since, now))
+
+
+def disabled(subscription: Subscription, *, now: datetime) -> None:
+    """In the transaction that disables it: its own copy of the event is then skipped, like all that follow."""
+    emit(DISABLED, _condition(subscription, now))
+    logger.warning("%s is disabled by %s: %s", subscription, subscription.state_changed_by, subscription.state_reason)
+    _mail(subscription)
+
+
+def _condition(subscription: Subscription, now: datetime) -> Condition:
+    return Condition(subscription, subscription.consecutive_failures, subscription.failing_since, now)
+
+
+def _mail(subscription: Subscription) -> None:
+    """By the queue: a mail server is slow. The task is enqueued by the running transaction, and only if it commits."""
+    page = reverse("admin:webhooks_subscription_change", args=[subscription.pk])
+    context = {"subscription": subscription, "page": f"{settings.BASE_URL}{page}"}
+    text = render_to_string("webhooks/disabled.txt", context)
+    if to := _to_be_told(subscription):
+        async_task("django.core.mail.send_mail", f"{subscription} is disabled", text, None, to)
+
+
+def _to_be_told(subscription: Subscription) -> list[str]:
+    """The addresses of the operators, and of who has set it up."""
+    who = Q(is_superuser=True) | Q(pk=subscription.created_by_id)
+    users = User.objects.filter(who, is_active=True).exclude(email="")
+    return sorted(set(users.values_list("email", flat=True)))
