@@ -1,4 +1,4 @@
-"""What every request to the API, or to a list of the admin, must satisfy before a view sees it."""
+"""What every request must satisfy before a view sees it."""
 
 from collections.abc import Callable
 from http import HTTPStatus
@@ -10,15 +10,18 @@ from django.http import HttpRequest, HttpResponse
 
 from commerce import problems
 
+NO_NUL = "An address may not hold a NUL character."
+
 
 class IntakeMiddleware:
-    """Refuses a host that is not ours, a body too large before a byte of it is read, and text no database keeps."""
+    """Refuses text no database keeps; of the API's calls, a foreign host and a body too large before it is read."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        return (request.path.startswith("/api/") and _refuse(request)) or self.get_response(request)
+        refuse = _refuse_call if request.path.startswith("/api/") else _refuse_page
+        return refuse(request) or self.get_response(request)
 
     def process_view(self, request: HttpRequest, view: Callable[..., HttpResponse], *_: object) -> None:
         """Django's admin looks ticked rows up by whatever was sent as their keys, and fails on what can be none."""
@@ -32,7 +35,7 @@ class IntakeMiddleware:
                 raise BadRequest("What was ticked is no row of this list.") from None
 
 
-def _refuse(request: HttpRequest) -> HttpResponse | None:
+def _refuse_call(request: HttpRequest) -> HttpResponse | None:
     if not _is_our_host(request):
         return problems.respond(HTTPStatus.BAD_REQUEST, "unknown_host", "The Host header names no host of ours.")
     if "chunked" in request.headers.get("Transfer-Encoding", ""):
@@ -43,8 +46,14 @@ def _refuse(request: HttpRequest) -> HttpResponse | None:
         return problems.respond(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body_too_large", f"A body may be {limit:,} bytes long at most."
         )
-    if any("\x00" in text for text in _texts(request)):
-        return problems.respond(HTTPStatus.BAD_REQUEST, "malformed_request", "An address may not hold a NUL character.")
+    if _holds_nul(request):
+        return problems.respond(HTTPStatus.BAD_REQUEST, "malformed_request", NO_NUL)
+    return None
+
+
+def _refuse_page(request: HttpRequest) -> HttpResponse | None:
+    if _holds_nul(request):
+        return HttpResponse(NO_NUL, status=HTTPStatus.BAD_REQUEST, content_type="text/plain")
     return None
 
 
@@ -61,7 +70,7 @@ def _content_length(request: HttpRequest) -> int:
     return int(length) if length.isdecimal() else 0
 
 
-def _texts(request: HttpRequest) -> list[str]:
-    """The path, and every name and value of the query."""
+def _holds_nul(request: HttpRequest) -> bool:
+    """In the path, or in a name or value of the query."""
     values = [value for name in request.GET for value in request.GET.getlist(name)]
-    return [request.path, *request.GET, *values]
+    return any("\x00" in text for text in [request.path, *request.GET, *values])

@@ -82,14 +82,24 @@ class WarehouseSerializer(Body, serializers.ModelSerializer[Warehouse]):
         fields = ("code", "name", "country", "priority", "handling_days", "cutoff", "ships_to", "is_active")
 
 
-class ProductField(serializers.SlugRelatedField[Product]):
+class CodeField(serializers.SlugRelatedField[Any]):
+    """Of a row that callers name by its code."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        # PostgreSQL cannot even be asked for it.
+        if "\x00" in str(data):
+            self.fail("does_not_exist", slug_name=self.slug_field, value=data)
+        return super().to_internal_value(data)
+
+
+class ProductField(CodeField):
     default_error_messages: ClassVar = {"does_not_exist": "There is no product {value}."}
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(slug_field="sku", queryset=Product.objects.all(), **kwargs)
 
 
-class WarehouseField(serializers.SlugRelatedField[Warehouse]):
+class WarehouseField(CodeField):
     default_error_messages: ClassVar = {"does_not_exist": "There is no warehouse {value} that this token works for."}
 
     def __init__(self, **kwargs: Any) -> None:
