@@ -1,0 +1,371 @@
+"""Malformed, oversized, mistyped and forged calls of the whole API: each refused in words, nothing half-written."""
+
+from copy import deepcopy
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+import pytest
+
+from commerce import tokens
+from tests.journeys.shop import Shop, every_row
+
+pytestmark = pytest.mark.django_db
+
+CART: dict[str, Any] = {
+    "customer": {"email": "ada@example.com", "name": "Ada Lee"},
+    "lines": [{"sku": "MUG", "quantity": 1}],
+    "shipping_address": {
+        "name": "Ada Lee",
+        "line1": "Torstrasse 1",
+        "city": "Berlin",
+        "postal_code": "10119",
+        "country": "DE",
+    },
+    "payment": {"method": "card", "gateway": "stripe"},
+}
+PAYMENT = {
+    "result": "success",
+    "kind": "capture",
+    "amount": "49.90",
+    "currency": "EUR",
+    "method": "card",
+    "gateway": "stripe",
+    "gateway_reference": "ch_new",
+}
+PRODUCT = {"sku": "CUP", "name": "Cup", "price_amount": "5.00", "currency": "EUR"}
+WAREHOUSE = {"code": "MUC", "name": "Munich", "country": "DE"}
+ADJUSTMENT = {"sku": "MUG", "warehouse": "BER", "delta": 1, "reason": "received"}
+SALE = {"warehouse": "BER", "reference": "till-1", "lines": [{"sku": "MUG", "quantity": 1}]}
+SHIP = {"carrier": "DHL", "tracking_number": "JD02"}
+SCAN = {"status": "in_transit", "occurred_at": "2026-01-01T10:00:00Z"}
+SUBSCRIPTION = {"name": "ERP", "url": "http://127.0.0.1:9/", "event_types": ["order.*"]}
+EMOJI, LONG, HUGE = "🫖" * 3, "x" * 5_000, 10**30
+
+
+class Call(NamedTuple):
+    """`field` is the one that `errors[]` must name."""
+
+    request: str
+    body: Any
+    status: int
+    code: str
+    field: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.request} {self.field or self.code}"
+
+
+def wrong(request: str, body: dict[str, Any], field: str, *values: object) -> list[Call]:
+    """A call for each of the values at the field, such as `lines.0.quantity`."""
+    return [Call(request, _put(body, field, value), 400, "validation_error", field) for value in values]
+
+
+def _put(body: dict[str, Any], field: str, value: object) -> dict[str, Any]:
+    changed = deepcopy(body)
+    *parents, name = field.split(".")
+    place: Any = changed
+    for parent in parents:
+        place = place[int(parent) if parent.isdigit() else parent]
+    place[name] = value
+    return changed
+
+
+def missing(request: str) -> Call:
+    return Call(request, None, 404, "not_found")
+
+
+CALLS = [
+    # Orders
+    *wrong("POST orders/", CART, "lines.0.quantity", 0, -1, 1.5, "1; DROP TABLE orders", True, HUGE, None, [1]),
+    *wrong("POST orders/", CART, "lines.0.sku", None, {}, "M\0UG", LONG),
+    *wrong("POST orders/", CART, "lines", [], {}, "MUG", CART["lines"] * 101),
+    *wrong("POST orders/", CART, "lines.0.unit_amount", "0.01"),
+    *wrong("POST orders/", CART, "customer", None, [], "ada"),
+    *wrong("POST orders/", CART, "customer.email", "ada", EMOJI, f"{LONG}@example.com", "a@b.de\r\nBcc: c@d.de", 7),
+    *wrong("POST orders/", CART, "customer.customer_id", "$customer"),
+    *wrong("POST orders/", CART, "shipping_address.country", "Germany", "d", EMOJI),
+    *wrong("POST orders/", CART, "total_amount", "0.01"),
+    *wrong("POST orders/", CART, "currency", "USD"),
+    *wrong("POST orders/", CART, "payment_status", "paid"),
+    *wrong("POST orders/", CART, "channel", LONG, {"name": "web"}),
+    Call("POST orders/", _put(CART, "lines.0.sku", EMOJI), 422, "invalid_cart"),
+    Call("POST orders/", _put(CART, "lines.0.sku", "GONE"), 422, "invalid_cart"),
+    Call("POST orders/", _put(CART, "lines.0.sku", "../../etc/passwd"), 422, "invalid_cart"),
+    Call("POST orders/", _put(CART, "lines.0.quantity", 10_000), 409, "insufficient_stock"),
+    Call("POST orders/", _put(CART, "lines", [CART["lines"][0] | {"quantity": 30}] * 2), 409, "insufficient_stock"),
+    *map(missing, ("GET orders/$customer/", "GET orders/$pending_key/", "GET orders/$pending_number/")),
+    *map(missing, ("GET orders/..%2f$pending/", "GET orders/%F0%9F%AB%96/", f"GET orders/{LONG}/", "GET orders/-1/")),
+    *wrong("POST orders/$pending/cancel/", {"reason": "x"}, "lines", ["first"], "all"),
+    *wrong("POST orders/$pending/cancel/", {}, "reason", "", None, LONG, {"why": "x"}),
+    *wrong("POST orders/$pending/confirm/", {}, "force", True),
+    Call("POST orders/$pending/confirm/", None, 409, "invalid_transition"),
+    Call("POST orders/$shipped_order/cancel/", {"reason": "x"}, 409, "invalid_transition"),
+    missing("POST orders/$product/confirm/"),
+    # Payments
+    *wrong("POST orders/$pending/payments/", PAYMENT, "amount", 49.9, "-49.90", "49.901", "1e3", "NaN", "9" * 40, None),
+    *wrong("POST orders/$pending/payments/", PAYMENT, "currency", "euro", "XXXX", 978, None),
+    *wrong("POST orders/$pending/payments/", PAYMENT, "result", "perhaps", True),
+    *wrong("POST orders/$pending/payments/", PAYMENT, "kind", "refund"),
+    *wrong("POST orders/$pending/payments/", PAYMENT, "gateway_reference", "", LONG, "a\0b"),
+    Call("POST orders/$pending/payments/", PAYMENT | {"currency": "USD"}, 422, "payment_mismatch"),
+    Call("POST orders/$pending/payments/", PAYMENT | {"amount": "0.01"}, 422, "payment_mismatch"),
+    Call("POST orders/$pending/payments/", PAYMENT | {"gateway_reference": "$reference"}, 422, "payment_mismatch"),
+    Call("POST orders/$packed/payments/", PAYMENT, 404, "not_found"),
+    # Fulfilment
+    *wrong("POST fulfilment/orders/$confirmed/pack/", {}, "package_count", 0, -1, 1.5, HUGE),
+    *wrong("POST fulfilment/orders/$confirmed/pack/", {}, "weight_grams", -5, "heavy"),
+    *wrong("POST fulfilment/orders/$confirmed/pack/", {}, "lines", [], {}, "all"),
+    Call("POST fulfilment/orders/$pending/pack/", {}, 409, "invalid_transition"),
+    Call(
+        "POST fulfilment/orders/$confirmed/pack/",
+        {"lines": [{"line_id": "$line", "quantity": 3}]},
+        409,
+        "invalid_transition",
+    ),
+    Call(
+        "POST fulfilment/orders/$confirmed/pack/",
+        {"lines": [{"line_id": "$other_line", "quantity": 1}]},
+        404,
+        "not_found",
+    ),
+    *wrong("POST fulfilment/shipments/$packed/ship/", SHIP, "carrier", "", None, LONG, "DHL\0"),
+    *wrong("POST fulfilment/shipments/$packed/ship/", SHIP, "tracking_number", "", None, ["1", "2"]),
+    *wrong("POST fulfilment/shipments/$packed/ship/", SHIP, "tracking_url", "javascript:alert(1)", EMOJI),
+    *wrong("POST fulfilment/shipments/$packed/ship/", SHIP, "estimated_delivery_at", "soon", HUGE),
+    Call("POST fulfilment/shipments/$shipped/ship/", SHIP, 409, "invalid_transition"),
+    Call("POST fulfilment/shipments/$pending/ship/", SHIP, 404, "not_found"),
+    *wrong("POST fulfilment/shipments/$shipped/tracking/", SCAN, "status", "teleported", "", 40),
+    *wrong("POST fulfilment/shipments/$shipped/tracking/", SCAN, "occurred_at", "yesterday", 1763892000, "2126-01-01"),
+    *wrong("POST fulfilment/shipments/$shipped/tracking/", SCAN, "occurred_at", "0001-01-01T00:00:00+14:00"),
+    Call("POST fulfilment/shipments/$packed/tracking/", SCAN, 409, "invalid_transition"),
+    *wrong("POST fulfilment/shipments/$shipped/deliver/", {}, "cod_collected_amount", 5, "-5.00"),
+    Call("POST fulfilment/shipments/$shipped/deliver/", {"cod_collected_amount": "5.00"}, 422, "payment_mismatch"),
+    Call("POST fulfilment/shipments/$packed/deliver/", {}, 409, "invalid_transition"),
+    # Products and stock
+    *wrong("POST products/", PRODUCT, "sku", "MUG", "", EMOJI, "../../etc/passwd", "C\0P", LONG, None),
+    *wrong("POST products/", PRODUCT, "price_amount", 5, "-5.00", "5.001", "five", "Infinity", "9" * 40),
+    *wrong("POST products/", PRODUCT, "currency", "EURO", "QQQ", 978),
+    *wrong("POST products/", PRODUCT, "weight_grams", -1, 1.5, HUGE, "heavy"),
+    *wrong("PATCH products/MUG/", {}, "available", 1_000),
+    Call("PATCH products/MUG/", {"currency": "USD"}, 400, "validation_error", "price_amount"),
+    Call("PATCH products/..%2f..%2fMUG/", {"name": "x"}, 404, "not_found"),
+    *wrong("POST inventory/warehouses/", WAREHOUSE, "code", "BER", "M/C", EMOJI),
+    *wrong("POST inventory/warehouses/", WAREHOUSE, "country", "Germany", None),
+    *wrong("POST inventory/warehouses/", WAREHOUSE, "priority", -1, HUGE),
+    *wrong("POST inventory/warehouses/", WAREHOUSE, "ships_to", "DE", {"DE": True}),
+    *wrong("POST inventory/adjustments/", ADJUSTMENT, "delta", 0, 1.5, HUGE, "many"),
+    *wrong("POST inventory/adjustments/", ADJUSTMENT, "reason", "stolen", "reserved", None),
+    *wrong("POST inventory/adjustments/", ADJUSTMENT, "sku", "NOPE", "M\0UG", {"sku": "MUG"}),
+    *wrong("POST inventory/adjustments/", ADJUSTMENT, "warehouse", "NOPE", EMOJI),
+    Call("POST inventory/adjustments/", ADJUSTMENT | {"on_hand": 5}, 400, "validation_error"),
+    Call("POST inventory/adjustments/", ADJUSTMENT | {"delta": -51}, 409, "insufficient_stock"),
+    Call(
+        "POST inventory/adjustments/",
+        {"sku": "MUG", "warehouse": "BER", "reason": "recounted", "on_hand": 1, "expected_on_hand": 7},
+        409,
+        "stale_count",
+    ),
+    *wrong("POST inventory/sales/", SALE, "lines.0.quantity", 0, -1, HUGE),
+    *wrong("POST inventory/sales/", SALE, "reference", "", LONG),
+    Call("POST inventory/sales/", _put(SALE, "lines.0.quantity", 51), 409, "insufficient_stock"),
+    # Customers
+    *wrong("POST customers/", {}, "email", "ann@example.com", "ANN@example.com", "ann", None, EMOJI),
+    *wrong("PATCH customers/$customer/", {}, "version", 9),
+    *wrong("PATCH customers/$customer/", {}, "locale", "<script>", LONG),
+    *wrong("PATCH customers/$customer/", {}, "accepts_marketing", "perhaps"),
+    Call("PATCH customers/$pending/", {"name": "x"}, 404, "not_found"),
+    # Subscriptions and deliveries
+    *wrong("POST webhooks/subscriptions/", SUBSCRIPTION, "url", "", "ftp://127.0.0.1/", "javascript:alert(1)"),
+    *wrong("POST webhooks/subscriptions/", SUBSCRIPTION, "url", "http://169.254.169.254/latest", "http://[::]:9/"),
+    *wrong("POST webhooks/subscriptions/", SUBSCRIPTION, "url", "http://me:secret@127.0.0.1/", "http://127.0.0.1:0/"),
+    *wrong("POST webhooks/subscriptions/", SUBSCRIPTION, "url", f"http://127.0.0.1/{LONG}", "http://127.0.0.1/\r\nX:1"),
+    *wrong("POST webhooks/subscriptions/", SUBSCRIPTION, "event_types", [], "order.*", ["order.lost"]),
+    *wrong(
+        "POST webhooks/subscriptions/", SUBSCRIPTION, "headers", {"Webhook-Id": "1"}, {"X": "a\r\nY:b"}, {"a b": ""}
+    ),
+    *wrong("POST webhooks/subscriptions/", SUBSCRIPTION, "headers", {"Content-Length": "9"}, ["X"], {"X": EMOJI}),
+    *wrong("POST webhooks/subscriptions/", SUBSCRIPTION, "retry_schedule", [], [0], [HUGE], "5"),
+    *wrong("POST webhooks/subscriptions/", SUBSCRIPTION, "max_in_flight", 0, -1, HUGE, "many"),
+    *wrong("POST webhooks/subscriptions/", SUBSCRIPTION, "ordering", "random"),
+    *wrong("POST webhooks/subscriptions/", SUBSCRIPTION, "secret", "whsec_mine"),
+    *wrong("PATCH webhooks/subscriptions/$subscription/", {}, "state", "disabled"),
+    Call("POST webhooks/subscriptions/$subscription/resume/", None, 409, "subscription_conflict"),
+    *map(missing, ("DELETE webhooks/subscriptions/$delivery/", "POST webhooks/deliveries/$event/resend/")),
+    # An unfinished set-up is the admin's.
+    *map(missing, ("GET webhooks/subscriptions/$draft/", "POST webhooks/subscriptions/$draft/rotate-secret/")),
+    # A shopper's token
+    *map(missing, ("GET track/$pending/", "POST track/$shipped_order/cancel/")),
+    Call("POST track/$shipped_token/cancel/", None, 409, "invalid_transition"),
+    *wrong("POST track/$token/cancel/", {}, "reason", "because"),
+    # Filters and cursors
+    *(
+        Call(f"GET {path}={value}", None, 400, "validation_error", path.partition("?")[2])
+        for path, value in (
+            ("orders/?status", "lost"),
+            ("orders/?placed_since", "yesterday"),
+            ("orders/?placed_until", "9999-12-31T23:59:59-14:00"),
+            ("fulfilment/orders/?status", EMOJI),
+            ("fulfilment/orders/?updated_since", "2026-13-01"),
+            ("inventory/?updated_since", LONG),
+            ("products/?updated_since", "now"),
+            ("webhooks/deliveries/?state", "lost"),
+            ("webhooks/deliveries/?since", "-1"),
+        )
+    ),
+    *map(missing, ("GET orders/?cursor=junk", "GET products/?cursor=cD1hYmM=", "GET customers/?cursor=%F0%9F%AB%96")),
+    # Addresses and methods
+    *map(missing, ("POST nothing/", "POST orders", "GET orders/../admin/", "PUT nothing/$pending/")),
+    Call("GET products/%00/", None, 400, "malformed_request"),
+    Call("GET products/?sku=%00", None, 400, "malformed_request"),
+    *(
+        Call(request, {}, 405, "method_not_allowed")
+        for request in (
+            "DELETE orders/",
+            "PUT products/MUG/",
+            "GET orders/$pending/confirm/",
+            "PATCH orders/$pending/",
+            "DELETE customers/$customer/",
+            "DELETE webhooks/deliveries/$delivery/",
+            "BREW orders/",
+        )
+    ),
+]
+BODIES = [
+    (b"", "validation_error"),
+    (b"null", "validation_error"),
+    (b"[]", "validation_error"),
+    (b'"order"', "validation_error"),
+    (b"{", "malformed_request"),
+    (b"customer=ada", "malformed_request"),
+    (b'{"lines": NaN}', "malformed_request"),
+    (b'{"lines": ' + b"9" * 5_000 + b"}", "malformed_request"),
+    (b'{"lines": "\\ud800"}', "malformed_request"),
+    (b'{"\\udfff": 1}', "malformed_request"),
+    (b'{"lines": "\xff\xfe"}', "malformed_request"),
+    ('{"lines": []}'.encode("utf-16"), "malformed_request"),
+    (b"[" * 100_000, "malformed_request"),
+    (b'{"lines":' * 5_000 + b"1" + b"}" * 5_000, "malformed_request"),
+]
+ENVELOPES = [
+    ({"Content_Type": "text/plain"}, 415, "unsupported_media_type"),
+    ({"Content_Type": "multipart/form-data; boundary=x"}, 415, "unsupported_media_type"),
+    ({"Content_Type": "application/x-www-form-urlencoded"}, 415, "unsupported_media_type"),
+    ({"Content_Type": "application/json; charset=bz2"}, 400, "malformed_request"),
+    ({"Accept": "application/xml"}, 406, "not_acceptable"),
+    ({"Transfer_Encoding": "chunked"}, 411, "length_required"),
+    ({"Host": "a b"}, 400, "unknown_host"),
+    ({"Idempotency_Key": ""}, 400, "invalid_idempotency_key"),
+    ({"Idempotency_Key": "two words"}, 400, "invalid_idempotency_key"),
+    ({"Idempotency_Key": "x" * 256}, 400, "invalid_idempotency_key"),
+    ({"Idempotency_Key": EMOJI}, 400, "invalid_idempotency_key"),
+    ({"Authorization": "Bearer forged"}, 401, "authentication_failed"),
+    ({"Authorization": "Bearer "}, 401, "authentication_failed"),
+    ({"Authorization": f"Bearer {EMOJI}.{LONG}"}, 401, "authentication_failed"),
+]
+PROTECTED = [
+    "GET orders/",
+    "GET orders/$pending/",
+    "POST orders/$pending/confirm/",
+    "POST orders/$pending/payments/",
+    "GET fulfilment/orders/",
+    "POST fulfilment/shipments/$packed/ship/",
+    "POST products/",
+    "PATCH products/MUG/",
+    "GET inventory/",
+    "POST inventory/adjustments/",
+    "POST inventory/sales/",
+    "GET customers/",
+    "GET webhooks/event-types/",
+    "POST webhooks/subscriptions/$subscription/rotate-secret/",
+    "POST webhooks/deliveries/$delivery/resend/",
+]
+
+
+def assert_refused(answer: Any, status: int, code: str, field: str | None = None) -> None:
+    assert answer["Content-Type"] == "application/problem+json"
+    problem = answer.json()
+    assert (answer.status_code, problem["status"], problem["code"]) == (status, status, code), problem
+    assert problem["type"] == f"urn:commerce-engine:problem:{code}"
+    assert len(problem["detail"].split()) > 1
+    if field is not None:
+        assert any((error["field"] or "").startswith(field) for error in problem["errors"]), problem["errors"]
+
+
+class TestCalls:
+    @pytest.mark.parametrize("call", CALLS, ids=str)
+    def test_that_make_no_sense(self, shop: Shop, call: Call) -> None:
+        token = shop.token()
+        before = every_row()
+
+        answer = shop.send(call.request, call.body, token=token)
+
+        assert_refused(answer, call.status, call.code, call.field)
+        assert every_row() == before
+
+    @pytest.mark.parametrize(("body", "code"), BODIES, ids=lambda value: repr(value)[:30])
+    def test_whose_body_is_no_order(self, shop: Shop, body: bytes, code: str) -> None:
+        before = every_row()
+
+        answer = shop.send("POST orders/", body)
+
+        assert_refused(answer, 400, code)
+        assert every_row() == before
+
+    @pytest.mark.parametrize(("headers", "status", "code"), ENVELOPES, ids=lambda value: repr(value)[:40])
+    def test_whose_headers_are_wrong(self, shop: Shop, headers: dict[str, str], status: int, code: str) -> None:
+        before = every_row()
+
+        answer = shop.send("POST orders/", CART, **headers)
+
+        assert_refused(answer, status, code)
+        assert every_row() == before
+
+    def test_that_are_too_large(self, shop: Shop) -> None:
+        assert_refused(shop.send("POST orders/", b" " * 1_048_577), 413, "body_too_large")
+
+
+class TestTokens:
+    @pytest.mark.parametrize("request_line", PROTECTED)
+    def test_are_needed_and_must_have_the_scope(self, shop: Shop, request_line: str) -> None:
+        other = shop.token("storefront")
+        expired, revoked = shop.expired_token(), shop.revoked_token()
+        before = every_row()
+
+        assert_refused(shop.send(request_line), HTTPStatus.UNAUTHORIZED, "not_authenticated")
+        assert_refused(shop.send(request_line, token=other), HTTPStatus.FORBIDDEN, "permission_denied")
+        for dead in (expired, revoked):
+            assert_refused(shop.send(request_line, token=dead), HTTPStatus.UNAUTHORIZED, "authentication_failed")
+        assert every_row() == before
+
+    @pytest.mark.parametrize(
+        ("request_line", "body"),
+        [("POST fulfilment/orders/$confirmed/pack/", {}), ("POST fulfilment/shipments/$packed/ship/", SHIP)],
+    )
+    def test_of_one_warehouse_do_not_reach_another(self, shop: Shop, request_line: str, body: dict[str, str]) -> None:
+        elsewhere = tokens.issue("3PL", scopes=["fulfilment"], warehouse="MUC")
+        before = every_row()
+
+        assert_refused(shop.send(request_line, body, token=elsewhere), 404, "not_found")
+        assert every_row() == before
+
+
+class TestIdempotencyKeys:
+    @pytest.mark.parametrize(
+        ("request_line", "body"), [("POST orders/", CART | {"channel": "app"}), ("POST customers/", CART)]
+    )
+    def test_are_for_one_request_alone(self, shop: Shop, request_line: str, body: dict[str, Any]) -> None:
+        token = shop.token()
+        assert shop.send("POST orders/", CART, token=token, Idempotency_Key="k1").status_code == HTTPStatus.CREATED
+        before = every_row()
+
+        answer = shop.send(request_line, body, token=token, Idempotency_Key="k1")
+
+        assert_refused(answer, 422, "idempotency_key_reused")
+        assert every_row() == before
+
+    def test_keep_a_refusal_as_well(self, shop: Shop) -> None:
+        body = _put(CART, "lines.0.quantity", 10_000)
+        first, again = (shop.send("POST orders/", body, Idempotency_Key="k1") for _ in range(2))
+
+        assert_refused(again, 409, "insufficient_stock")
+        assert (again.content, again["Idempotency-Replayed"]) == (first.content, "true")
