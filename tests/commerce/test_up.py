@@ -75,6 +75,15 @@ class TestUp:
         assert len(children) >= 4
         assert [child for child in children if child.is_running()] == []
 
+    def test_leads_links_to_its_own_port(self, start: Start) -> None:
+        port = free_port()
+        up = start("--port", str(port), "--web-only")
+        wait_until(port, "healthz")
+
+        (web,) = psutil.Process(up.pid).children()
+
+        assert web.environ()["BASE_URL"] == f"http://localhost:{port}"
+
     def test_starts_a_child_that_died_again(self, start: Start) -> None:
         port = free_port()
         up = start("--port", str(port), "--web-only")

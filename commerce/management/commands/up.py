@@ -1,5 +1,6 @@
 """`manage.py up`: the whole program in the foreground."""
 
+import os
 import socket
 from collections.abc import Sequence
 from threading import Event
@@ -34,6 +35,9 @@ class Command(BaseCommand):
         database.migrate()
         if web_port and not settings.DEBUG:
             call_command("collectstatic", interactive=False, verbosity=0)
+        if web_port:
+            # For the links that are told to others: this is where they lead, unless the operator names another address.
+            os.environ.setdefault("BASE_URL", base_url(host, web_port))
         children: list[Child] = []
         try:
             if self.inbox_port:
@@ -68,7 +72,7 @@ class Command(BaseCommand):
 
     def _announce(self, host: str, port: int | None) -> None:
         if port is not None:
-            base = f"http://{'localhost' if host in {'127.0.0.1', '0.0.0.0'} else host}:{port}"  # noqa: S104
+            base = base_url(host, port)
             self.stdout.write(f"Admin         {base}/admin/")
             self.stdout.write(f"API           {base}/api/docs/")
         if self.inbox_port is not None:
@@ -76,6 +80,10 @@ class Command(BaseCommand):
             self.stdout.write(f"Log in as     {demo_store.login_hint()}")
         self.stdout.write("Running. Ctrl-C stops everything.")
         self.stdout.flush()
+
+
+def base_url(host: str, port: int) -> str:
+    return f"http://{'localhost' if host in {'127.0.0.1', '0.0.0.0'} else host}:{port}"  # noqa: S104
 
 
 def port_number(text: str) -> int:
