@@ -13,7 +13,9 @@ from inventory.models import Warehouse
 
 
 def scope_list(text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",") if name.strip()]
+    names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if not names:
+        raise argparse.ArgumentTypeError(f"name at least one of {', '.join(tokens.SCOPES)}")
     if unknown := sorted(set(names) - set(tokens.SCOPES)):
         raise argparse.ArgumentTypeError(
             f"there is no scope {', '.join(unknown)}; there are {', '.join(tokens.SCOPES)}"
@@ -52,6 +54,7 @@ class Command(BaseCommand):
                 name, scopes=scopes, warehouse=warehouse, channel=options["channel"], expires=options["expires"]
             )
         except ValidationError as error:
-            raise CommandError(" ".join(error.messages)) from None
+            faults = [f"{field}: {' '.join(words)}" for field, words in error.message_dict.items()]
+            raise CommandError(" ".join(faults)) from None
         self.stdout.write(f"Token {name}: {', '.join(scopes)}. Keep it: it is not shown again.")
         self.stdout.write(secret)
