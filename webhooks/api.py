@@ -74,6 +74,9 @@ class SubscriptionView(generics.RetrieveUpdateDestroyAPIView[Subscription]):
     def get_queryset(self) -> QuerySet[Subscription]:
         return saved_subscriptions()
 
+    def perform_destroy(self, instance: Subscription) -> None:
+        subscriptions.delete(instance, by=str(self.request.user), now=timezone.now())
+
 
 class SubscriptionVerbView(APIView):
     """One POST on a subscription, without a body."""

@@ -172,6 +172,13 @@ def disable(subscription: Subscription, *, by: str, now: datetime, reason: str) 
     notices.disabled(subscription, now=now)
 
 
+def delete(subscription: Subscription, *, by: str, now: datetime) -> None:
+    """Gone for everybody at once, its secrets first; `retention` takes its log away in batches, and the row last."""
+    forgotten: dict[str, Any] = {"deleted_at": now, "secrets": [], "headers": {}}
+    disabled = Subscription.State.DISABLED
+    _change_state(subscription, disabled, by=by, now=now, reason="Deleted.", **forgotten)
+
+
 @transaction.atomic
 def rotate_secret(subscription: Subscription, *, now: datetime, overlap: timedelta = ROTATION_OVERLAP) -> str:
     """A new secret, returned; the old ones sign beside it until `overlap` has passed."""

@@ -204,6 +204,9 @@ class SubscriptionAdmin(RecoveryAdmin):
         """Its log goes with it; told in one line, as there may be millions of rows."""
         return [f"{each} and its delivery log" for each in objs], {self.opts.verbose_name_plural: len(objs)}, set(), []
 
+    def delete_model(self, request: HttpRequest, obj: Subscription) -> None:
+        subscriptions.delete(obj, by=request.user.get_username(), now=timezone.now())
+
     # After saving, and the switches
 
     def ready_view(self, request: HttpRequest, pk: int) -> HttpResponseBase:

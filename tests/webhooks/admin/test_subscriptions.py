@@ -1,5 +1,6 @@
 """The subscriptions' list, their page and its switches."""
 
+import html
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,8 +13,9 @@ from pytest_django import DjangoAssertNumQueries
 from tests.factories import make_product, place_order
 from tests.receiver import Answer, Receiver
 from tests.webhooks.admin.conftest import log_in_with, make_subscription, send_all
-from webhooks import subscriptions
+from webhooks import retention, subscriptions
 from webhooks.models import Delivery, Subscription
+from webhooks.signing import public_key
 
 pytestmark = pytest.mark.django_db
 
@@ -171,6 +173,7 @@ class TestThePage:
 
         asked = staff.get(page_of(subscription, "delete")).content.decode()
         staff.post(page_of(subscription, "delete"), {"post": "yes"})
+        retention.prune()
 
         assert "Warehouse system and its delivery log" in asked
         assert (Subscription.objects.count(), Delivery.objects.count()) == (0, 0)
@@ -256,6 +259,43 @@ class TestTheSwitches:
         assert ("which ends" in before, "which ends" in after) == (True, False)
         assert ("Revoke them now" in before, "Revoke them now" in after) == (True, False)
         assert "whsec_" not in before + after
+
+    def test_a_key_pair_takes_over_and_its_public_key_is_shown(self, staff: Client, subscription: Subscription) -> None:
+        ready = staff.post(page_of(subscription, "rotate-secret"), {"signature": "v1a"}, follow=True).content.decode()
+        page = staff.get(page_of(subscription)).content.decode()
+
+        subscription.refresh_from_db()
+        public = public_key(subscription.secrets[0]["secret"])
+        assert f'value="{public}"' in ready
+        assert "Give the receiver this public key" in ready
+        assert f"<code>{public}</code>" in page
+        assert '<option value="v1a" selected>' in page
+        assert "whsk_" not in ready + page
+
+    def test_the_python_shown_for_a_key_pair_verifies_a_delivery(
+        self, staff: Client, receiver: Receiver, subscription: Subscription
+    ) -> None:
+        page = staff.post(page_of(subscription, "rotate-secret"), {"signature": "v1a"}, follow=True).content.decode()
+        snippet = html.unescape(page.partition('aria-label="Verify in Python">')[2].partition("</pre>")[0])
+        place_order()
+        send_all()
+
+        shown: dict[str, Any] = {}
+        exec(snippet, shown)  # noqa: S102
+        [received] = receiver.received
+        subscription.refresh_from_db()
+        public = public_key(subscription.secrets[0]["secret"])
+        assert shown["is_genuine"](received.body, received.headers, public) is True
+        assert shown["is_genuine"](received.body + b" ", received.headers, public) is False
+        assert shown["is_genuine"](received.body, received.headers | {"webhook-timestamp": "1"}, public) is False
+
+    def test_a_kind_of_signature_that_is_not_there_keeps_the_one_it_has(
+        self, staff: Client, subscription: Subscription
+    ) -> None:
+        staff.post(page_of(subscription, "rotate-secret"), {"signature": "v9"})
+
+        subscription.refresh_from_db()
+        assert [kept["secret"][:6] for kept in subscription.secrets] == ["whsec_", "whsec_"]
 
     def test_what_does_not_fit_the_state_is_refused_in_words(self, staff: Client, subscription: Subscription) -> None:
         page = staff.post(page_of(subscription, "resume"), follow=True)
