@@ -102,6 +102,7 @@ class TestCost:
 
     def test_of_nothing_due_is_one_claim(self, statements: list[str]) -> None:
         make_subscription()
+        statements.clear()
 
         drain()
 
