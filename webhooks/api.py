@@ -24,8 +24,10 @@ from webhooks.serializers import (
     NewSubscriptionSerializer,
     RecoverBody,
     ReplaySerializer,
+    RotationSerializer,
     SubscriptionSerializer,
 )
+from webhooks.signing import Scheme
 
 SCOPES = ("webhooks",)
 REPLAYS_SHOWN = 20
@@ -104,11 +106,12 @@ class ResumeView(SubscriptionVerbView):
 
 
 class RotateSecretView(SubscriptionVerbView):
-    @extend_schema(request=None, responses=NewSubscriptionSerializer)
+    @extend_schema(request=RotationSerializer, responses=NewSubscriptionSerializer)
     def post(self, request: Request, public_id: str) -> Response:
         """A new secret; the old one signs beside it for 24 hours."""
         subscription = self.subscription(public_id)
-        subscriptions.rotate_secret(subscription, now=timezone.now())
+        signature = RotationSerializer.read(request).get("signature")
+        subscriptions.rotate_secret(subscription, now=timezone.now(), signature=signature and Scheme(signature))
         return Response(NewSubscriptionSerializer(subscription).data)
 
 

@@ -47,7 +47,7 @@ def request_headers(
     subscription: Subscription, body: bytes, *, event_id: str, attempt: int, signed_at: datetime
 ) -> dict[str, str]:
     """Signed with the secrets that are live at that moment, which is the timestamp."""
-    keys = [signing.key_of(secret) for secret in subscription.live_secrets(now=signed_at)]
+    secrets = subscription.live_secrets(now=signed_at)
     timestamp = int(signed_at.timestamp())
     return {
         **subscription.headers,
@@ -56,7 +56,7 @@ def request_headers(
         "user-agent": settings.WEBHOOK_USER_AGENT,
         "webhook-id": event_id,
         "webhook-timestamp": str(timestamp),
-        "webhook-signature": signing.signature(body, message_id=event_id, timestamp=timestamp, keys=keys),
+        "webhook-signature": signing.signature(body, message_id=event_id, timestamp=timestamp, secrets=secrets),
         "webhook-attempt": str(attempt),
     }
 

@@ -151,8 +151,8 @@ def _remedy(good: Outcome) -> str:
     remedy = advice(good.reason or "").remedy
     if good.status_code in (400, 401, 403):
         remedy += (
-            " If it is the signature that it refuses: it must have this subscription's secret, verify the raw bytes of"
-            " the body before any parser touches them, and have a clock that is right."
+            " If it is the signature that it refuses: it must have this subscription's newest secret or public key,"
+            " verify the raw bytes of the body before any parser touches them, and have a clock that is right."
         )
     return remedy
 
@@ -164,7 +164,7 @@ def _tampered(subscription: Subscription, ping: Ping) -> Finding:
         Check.TAMPERED,
         _send(subscription, event, now=ping.at, instead=changed),
         danger="It accepted a body that is not the one that was signed, so anybody can forge events. Verify each"
-        " delivery with the secret and a Standard Webhooks library, and answer 401 when that fails.",
+        " delivery's signature, as any Standard Webhooks library does, and answer 401 when that fails.",
     )
 
 

@@ -39,7 +39,8 @@ class Subscription(models.Model):
     url = models.CharField("callback URL", max_length=2000)
     event_types = models.JSONField(default=list, help_text='Names, groups such as "order.*", or "*" for everything.')
     headers = EncryptedJSONField(default=dict)
-    # Newest first, as `signing.new_secret` makes them: {"secret": "whsec_…", "expires_at": null or a moment}.
+    # Newest first, as `signing.new_secret` makes them: {"secret": "whsec_…", "created_at": a moment, "expires_at": one
+    # or null}.
     secrets = EncryptedJSONField(default=list)
     ordering = models.CharField(max_length=20, choices=Ordering, default=Ordering.BEST_EFFORT)
     retry_schedule = models.JSONField(

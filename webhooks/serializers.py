@@ -13,6 +13,7 @@ from webhooks.catalogue import EventType
 from webhooks.doctor import Check, Finding
 from webhooks.models import Attempt, Delivery, Replay, Subscription
 from webhooks.schema import body_example, body_schema
+from webhooks.signing import Scheme, scheme_of
 from webhooks.subscriptions import InvalidSubscription, KeyInUse
 from webhooks.transport import MASK
 
@@ -27,6 +28,8 @@ class HeadersField(serializers.DictField):
 
 
 class KeyInUseSerializer(serializers.Serializer[KeyInUse]):
+    signature = serializers.ChoiceField(choices=Scheme.choices)
+    public_key = serializers.CharField(allow_null=True, help_text="`whpk_…`, to verify v1a with; null for v1.")
     created_at = serializers.DateTimeField()
     expires_at = serializers.DateTimeField(allow_null=True, help_text="null: it signs until it is replaced.")
 
@@ -108,13 +111,26 @@ def _in_words(check: Callable[[Any], None], value: Any) -> None:
 class NewSubscriptionSerializer(SubscriptionSerializer):
     """With its secret, which no other answer shows."""
 
-    secret = serializers.SerializerMethodField()
+    signature = serializers.ChoiceField(choices=Scheme.choices, required=False, write_only=True)
+    secret = serializers.SerializerMethodField(
+        help_text="null for v1a: its private key is never told, and its public key is among `secrets`."
+    )
 
     class Meta(SubscriptionSerializer.Meta):
-        fields = (*SubscriptionSerializer.Meta.fields, "secret")  # type: ignore[assignment]
+        fields = (*SubscriptionSerializer.Meta.fields, "signature", "secret")  # type: ignore[assignment]
 
-    def get_secret(self, subscription: Subscription) -> str:
-        return subscription.live_secrets(now=timezone.now())[0]
+    def validate_signature(self, signature: str) -> Scheme:
+        return Scheme(signature)
+
+    def get_secret(self, subscription: Subscription) -> str | None:
+        newest = subscription.live_secrets(now=timezone.now())[0]
+        return newest if scheme_of(newest) is Scheme.HMAC else None
+
+
+class RotationSerializer(Body):
+    signature = serializers.ChoiceField(
+        choices=Scheme.choices, required=False, help_text="Absent: the kind that it has now."
+    )
 
 
 class RecoverBody(Body):

@@ -16,6 +16,7 @@ from webhooks.errors import DomainError
 from webhooks.events import TEST, Ping
 from webhooks.models import Delivery, Subscription
 from webhooks.outbox import emit
+from webhooks.signing import Scheme
 
 ROTATION_OVERLAP = timedelta(hours=24)
 LOOK_UP_S = 5.0
@@ -52,6 +53,8 @@ class SubscriptionConflict(DomainError):
 class KeyInUse:
     """A secret that signs now, without its value. `expires_at` None: it stays until it is replaced."""
 
+    signature: Scheme
+    public_key: str | None
     created_at: datetime
     expires_at: datetime | None
 
@@ -68,11 +71,13 @@ def create(
     headers: Mapping[str, str],
     by: str,
     now: datetime,
+    signature: Scheme = Scheme.HMAC,
     **options: Any,
 ) -> Subscription:
     """An active subscription with a new secret. Raises InvalidSubscription."""
     subscription = Subscription(name=name, url=url, event_types=list(event_types), created_at=now, **options)
     subscription.headers = dict(headers)
+    subscription.secrets = [_new_secret(signature, now=now)]
     activate(subscription, by=by, now=now)
     return subscription
 
@@ -82,7 +87,7 @@ def activate(subscription: Subscription, *, by: str, now: datetime) -> None:
     check(subscription)
     first: dict[str, Any] = dict(Subscription.WELL)
     if not subscription.secrets:
-        subscription.secrets = first["secrets"] = [_new_secret(now=now)]
+        subscription.secrets = first["secrets"] = [_new_secret(Scheme.HMAC, now=now)]
     if subscription.state == Subscription.State.DRAFT:
         first["wants_since"] = now
     else:
@@ -180,12 +185,21 @@ def delete(subscription: Subscription, *, by: str, now: datetime) -> None:
 
 
 @transaction.atomic
-def rotate_secret(subscription: Subscription, *, now: datetime, overlap: timedelta = ROTATION_OVERLAP) -> str:
-    """A new secret, returned; the old ones sign beside it until `overlap` has passed."""
+def rotate_secret(
+    subscription: Subscription,
+    *,
+    now: datetime,
+    overlap: timedelta = ROTATION_OVERLAP,
+    signature: Scheme | None = None,
+) -> str:
+    """A new secret, returned; the old ones sign beside it until `overlap` has passed.
+
+    `signature` None keeps the kind that it has; another kind takes over as the overlap ends.
+    """
     locked = Subscription.objects.select_for_update().get(pk=subscription.pk)
     ends = (now + overlap).isoformat()
     old = [kept | {"expires_at": kept["expires_at"] or ends} for kept in _live(locked, now=now)]
-    new = _new_secret(now=now)
+    new = _new_secret(signature or signing.scheme_of(locked.secrets[0]["secret"]), now=now)
     locked.secrets = subscription.secrets = [new, *old]
     locked.save(update_fields=["secrets"])
     return str(new["secret"])
@@ -206,6 +220,8 @@ def keys_in_use(subscription: Subscription, *, now: datetime) -> list[KeyInUse]:
     """Newest first."""
     return [
         KeyInUse(
+            signature=signing.scheme_of(kept["secret"]),
+            public_key=signing.public_key(kept["secret"]),
             created_at=datetime.fromisoformat(kept["created_at"]),
             expires_at=datetime.fromisoformat(kept["expires_at"]) if kept["expires_at"] else None,
         )
@@ -225,8 +241,8 @@ def send_test(subscription: Subscription, *, by: str, now: datetime) -> Delivery
     return delivery
 
 
-def _new_secret(*, now: datetime) -> dict[str, Any]:
-    return {"secret": signing.new_secret(), "created_at": now.isoformat(), "expires_at": None}
+def _new_secret(signature: Scheme, *, now: datetime) -> dict[str, Any]:
+    return {"secret": signing.new_secret(signature), "created_at": now.isoformat(), "expires_at": None}
 
 
 def _live(subscription: Subscription, *, now: datetime) -> list[dict[str, Any]]:

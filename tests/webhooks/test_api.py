@@ -16,6 +16,7 @@ from tests.receiver import Answer, Receiver
 from webhooks import subscriptions, transport
 from webhooks.drain import send_now
 from webhooks.models import Delivery, Subscription
+from webhooks.signing import public_key
 
 pytestmark = pytest.mark.django_db
 
@@ -79,7 +80,14 @@ class TestSubscriptions:
             "state_reason": "",
             "state_changed_at": f"{row.state_changed_at:%Y-%m-%dT%H:%M:%S.%f}Z",
             "created_at": f"{row.created_at:%Y-%m-%dT%H:%M:%S.%f}Z",
-            "secrets": [{"created_at": f"{row.created_at:%Y-%m-%dT%H:%M:%S.%f}Z", "expires_at": None}],
+            "secrets": [
+                {
+                    "signature": "v1",
+                    "public_key": None,
+                    "created_at": f"{row.created_at:%Y-%m-%dT%H:%M:%S.%f}Z",
+                    "expires_at": None,
+                }
+            ],
             "secret": row.secrets[0]["secret"],
         }
         assert row.headers == {"X-Key": "s3cret"}
@@ -133,6 +141,35 @@ class TestSubscriptions:
         assert "whsec_" not in revoked.content.decode()
         assert [kept["secret"] for kept in subscription.secrets] == [rotated["secret"]]
         assert (again.status_code, again.json()["code"]) == (409, "subscription_conflict")
+
+    def test_sign_with_a_key_pair_whose_public_half_alone_is_told(self, api: Client, receiver: Receiver) -> None:
+        made = post(api, LIST, wishes(receiver, signature="v1a"))
+
+        row = Subscription.objects.get()
+        [key] = made.json()["secrets"]
+        assert (made.status_code, made.json()["secret"]) == (201, None)
+        assert (key["signature"], key["public_key"]) == ("v1a", public_key(row.secrets[0]["secret"]))
+        assert "whsk_" not in made.content.decode()
+
+    def test_change_to_a_key_pair_and_back_by_rotation(self, api: Client, subscription: Subscription) -> None:
+        url = f"{LIST}{subscription.public_id}/rotate-secret/"
+
+        to_pair = post(api, url, {"signature": "v1a"}).json()
+        kept = post(api, url).json()
+        back = post(api, url, {"signature": "v1"}).json()
+
+        assert [key["signature"] for key in to_pair["secrets"]] == ["v1a", "v1"]
+        assert [key["signature"] for key in kept["secrets"]] == ["v1a", "v1a", "v1"]
+        assert [key["signature"] for key in back["secrets"]] == ["v1", "v1a", "v1a", "v1"]
+        assert (to_pair["secret"], kept["secret"]) == (None, None)
+        assert back["secret"].startswith("whsec_")
+
+    @pytest.mark.parametrize("junk", [{"signature": "v2"}, {"signature": None}, {"kind": "v1a"}])
+    def test_are_not_rotated_by_junk(self, api: Client, subscription: Subscription, junk: dict[str, Any]) -> None:
+        answer = post(api, f"{LIST}{subscription.public_id}/rotate-secret/", junk)
+
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, next(iter(junk)))
+        assert len(Subscription.objects.get().secrets) == 1
 
     def test_a_verb_that_does_not_fit_is_a_conflict(self, api: Client, subscription: Subscription) -> None:
         answer = post(api, f"{LIST}{subscription.public_id}/resume/")
@@ -245,6 +282,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"state": "active"}, "state"),
     ({"id": "sub_x"}, "id"),
     ({"secret": "whsec_mine"}, "secret"),
+    ({"secrets": []}, "secrets"),
+    ({"signature": "v2"}, "signature"),
     ({"max_per_second": 5}, "max_per_second"),
     ({"conditions": {}}, "conditions"),
     ({"compact": True}, "compact"),

@@ -1,3 +1,4 @@
+import base64
 import json
 import math
 from datetime import datetime, timedelta
@@ -6,13 +7,15 @@ from typing import Any
 import pytest
 import standardwebhooks
 import svix
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pytest_django.fixtures import Settings
 
 from tests import receiver as misbehaving
-from tests.receiver import Answer, Receiver
+from tests.receiver import Answer, Received, Receiver
 from tests.webhooks.factories import NOWHERE, crank, happen, make_subscription
 from webhooks import subscriptions, transport
 from webhooks.models import Attempt, Delivery, Event, Subscription
+from webhooks.signing import Scheme
 from webhooks.subscriptions import InvalidSubscription, KeyInUse, SubscriptionConflict
 
 pytestmark = pytest.mark.django_db
@@ -413,12 +416,59 @@ class TestKeysInUse:
         subscriptions.rotate_secret(subscription, now=rotated)
 
         assert subscriptions.keys_in_use(subscription, now=rotated) == [
-            KeyInUse(created_at=rotated, expires_at=None),
-            KeyInUse(created_at=now, expires_at=rotated + timedelta(hours=24)),
+            KeyInUse(Scheme.HMAC, None, created_at=rotated, expires_at=None),
+            KeyInUse(Scheme.HMAC, None, created_at=now, expires_at=rotated + timedelta(hours=24)),
         ]
         assert subscriptions.keys_in_use(subscription, now=rotated + timedelta(hours=24)) == [
-            KeyInUse(created_at=rotated, expires_at=None)
+            KeyInUse(Scheme.HMAC, None, created_at=rotated, expires_at=None)
         ]
+
+
+@pytest.mark.django_db(transaction=True)
+class TestKeyPair:
+    @staticmethod
+    def entries(received: Received) -> list[str]:
+        return [entry.partition(",")[0] for entry in received.headers["webhook-signature"].split(" ")]
+
+    def test_signs_from_the_first_event_where_it_was_asked_for(self, receiver: Receiver, now: datetime) -> None:
+        subscription = make_subscription(receiver.url, signature=Scheme.ED25519)
+        [key] = subscriptions.keys_in_use(subscription, now=now)
+
+        happen()
+        crank()
+
+        [received] = receiver.received
+        public = Ed25519PublicKey.from_public_bytes(base64.b64decode(str(key.public_key).removeprefix("whpk_")))
+        signed = f"{received.headers['webhook-id']}.{received.headers['webhook-timestamp']}.".encode() + received.body
+        version, _, signature = received.headers["webhook-signature"].partition(",")
+        public.verify(base64.b64decode(signature), signed)
+        assert version == "v1a"
+
+    def test_signs_beside_the_shared_secret_that_it_takes_over_from(self, receiver: Receiver, now: datetime) -> None:
+        subscription = make_subscription(receiver.url)
+        [shared] = subscription.live_secrets(now=now)
+        subscriptions.rotate_secret(subscription, now=now, signature=Scheme.ED25519)
+
+        happen()
+        crank()
+        subscriptions.revoke_old_secrets(subscription, now=now)
+        happen()
+        crank()
+
+        beside, alone = receiver.received
+        standardwebhooks.Webhook(shared).verify(beside.body, beside.headers)
+        assert self.entries(beside) == ["v1a", "v1"]
+        assert self.entries(alone) == ["v1a"]
+
+    def test_is_kept_by_a_rotation_that_asks_for_nothing_else(self, receiver: Receiver, now: datetime) -> None:
+        subscription = make_subscription(receiver.url, signature=Scheme.ED25519)
+
+        subscriptions.rotate_secret(subscription, now=now)
+
+        kinds = [key.signature for key in subscriptions.keys_in_use(subscription, now=now)]
+        assert kinds == [Scheme.ED25519, Scheme.ED25519]
+        subscriptions.rotate_secret(subscription, now=now, signature=Scheme.HMAC)
+        assert subscriptions.keys_in_use(subscription, now=now)[0].signature == Scheme.HMAC
 
 
 @pytest.mark.django_db(transaction=True)

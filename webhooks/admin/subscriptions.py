@@ -24,6 +24,7 @@ from webhooks.admin.setup import furthest, step_url
 from webhooks.advice import advice
 from webhooks.errors import DomainError
 from webhooks.models import Attempt, Delivery, Subscription
+from webhooks.signing import Scheme
 
 State = Subscription.State
 OPEN = (Delivery.State.PENDING, Delivery.State.SENDING, Delivery.State.PARKED)
@@ -48,7 +49,9 @@ def _disable(subscription: Subscription, request: HttpRequest) -> str:
 
 
 def _rotate_secret(subscription: Subscription, request: HttpRequest) -> str:
-    subscriptions.rotate_secret(subscription, now=timezone.now())
+    chosen = request.POST.get("signature")
+    signature = Scheme(chosen) if chosen in Scheme.values else None
+    subscriptions.rotate_secret(subscription, now=timezone.now(), signature=signature)
     return "A new secret signs from now on; the old one signs beside it for 24 hours, so that nothing fails meanwhile."
 
 
@@ -193,9 +196,10 @@ class SubscriptionAdmin(RecoveryAdmin):
             "health": [(wording.badge(s.value, s.label), by_state[s]) for s in Delivery.State if s in by_state],
             "last_success": wording.moment(delivered.values_list("delivered_at", flat=True).first(), now=now),
             "keys": [
-                (wording.moment(key.created_at, now=now), key.expires_at and wording.moment(key.expires_at, now=now))
+                (key, wording.moment(key.created_at, now=now), wording.moment(key.expires_at, now=now))
                 for key in subscriptions.keys_in_use(subscription, now=now)
             ],
+            "schemes": Scheme.choices,
             "log_url": _log_url(subscription),
             "test": self._test_answer(request, subscription),
         }
@@ -213,13 +217,15 @@ class SubscriptionAdmin(RecoveryAdmin):
         subscription = self._get(request, pk)
         if subscription.state == State.DRAFT:
             return redirect(step_url(subscription, furthest(subscription)))
-        secret, *older = subscription.live_secrets(now=timezone.now())
+        now = timezone.now()
+        newest, *older = subscriptions.keys_in_use(subscription, now=now)
         context = {
             **self.admin_site.each_context(request),
             "title": f"{subscription} is connected",
             "opts": self.opts,
             "subscription": subscription,
-            "secret": secret,
+            "secret": newest.public_key or subscription.live_secrets(now=now)[0],
+            "is_public": newest.public_key is not None,
             "older_count": len(older),
             "test": self._test_answer(request, subscription),
             "media": self.media,
