@@ -1,6 +1,7 @@
 """Who sends what next: deliveries are taken under a lease, which runs out by itself when its owner is gone."""
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,7 +10,7 @@ from typing import Any
 from django.db import connection, transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
-from webhooks.models import Attempt, Delivery, Subscription
+from webhooks.models import SECOND, Attempt, Delivery, Subscription
 from webhooks.transport import Reason
 
 # Longer than the worst attempt by a margin, and short enough to be recovered within a minute.
@@ -41,15 +42,17 @@ class Claimed:
 
 
 def claim(limit: int, *, owner: str, now: datetime) -> list[Claimed]:
-    """Take up to `limit` due deliveries; three statements.
+    """Take up to `limit` due deliveries; three statements, and one for each subscription with a rate.
 
-    Live ones first, then the longest due. Never more of a subscription than its `in_flight_limit`, never two of one
-    subject to one subscription, and the earlier of two before the later.
+    Live ones first, then the longest due. Never more of a subscription than its `in_flight_limit` and its rate, never
+    two of one subject to one subscription, and the earlier of two before the later.
     """
     with transaction.atomic():
         _one_claim_at_a_time()
         ready = _ready(now)
-        return _take(*_best_of(ready, limit, now), ready, owner=owner, now=now) if ready else []
+        claimed = _take(*_best_of(ready, limit, now), ready, owner=owner, now=now) if ready else []
+        _use_up_rates(claimed, now=now)
+    return claimed
 
 
 def claim_one(delivery: Delivery, *, owner: str, now: datetime) -> list[Claimed]:
@@ -98,14 +101,23 @@ _READY = """
 def _ready(now: datetime) -> list[Subscription]:
     """Active subscriptions with something due and room for it, in no order: none is always served first."""
     subscriptions = Subscription.objects.raw(_READY, [_adapt(now)] * 2)
-    ready = [subscription for subscription in subscriptions if _room(subscription) > 0]
+    ready = [subscription for subscription in subscriptions if _room(subscription, now) > 0]
     random.shuffle(ready)
     return ready[:SUBSCRIPTIONS_PER_CLAIM]
 
 
-def _room(subscription: Any) -> int:
+def _room(subscription: Any, now: datetime) -> int:
     room: int = subscription.in_flight_limit - subscription.sending
-    return room
+    rate = subscription.max_per_second
+    return room if rate is None else min(room, subscription.allowance(rate, now=now))
+
+
+def _use_up_rates(claimed: Sequence[Claimed], *, now: datetime) -> None:
+    """Claims take turns, so that no other has read the same allowance."""
+    for subscription, begun in Counter(one.subscription for one in claimed).items():
+        if (rate := subscription.max_per_second) is not None:
+            paced_until = max(subscription.paced_until or now, now) + SECOND * begun / rate
+            Subscription.objects.filter(pk=subscription.pk).update(paced_until=paced_until)
 
 
 # One lane of one subscription: its longest due deliveries whose subject is neither being sent nor waiting for an
@@ -143,7 +155,7 @@ def _best_of(ready: Sequence[Subscription], limit: int, now: datetime) -> tuple[
     for subscription in ready:
         strict = subscription.ordering == Subscription.Ordering.STRICT
         arm = _ARM.format(earlier_waits=_EARLIER_IS_OPEN if strict else _EARLIER_COMES_SOON)
-        room = min(_room(subscription), limit)
+        room = min(_room(subscription, now), limit)
         parked_until = _adapt(now if subscription.resting_until else subscription.recovered_at)
         for lane in Delivery.Lane.values:
             arms.append(arm)

@@ -97,7 +97,16 @@ class SubscriptionForm(AddressForm, EventsForm, HeadersForm):
 
     class Meta:
         model = Subscription
-        fields = ("name", "url", "event_types", "headers", "ordering", "retry_schedule", "max_in_flight")
+        fields = (
+            "name",
+            "url",
+            "event_types",
+            "headers",
+            "ordering",
+            "retry_schedule",
+            "max_in_flight",
+            "max_per_second",
+        )
 
     def clean_retry_schedule(self) -> list[int] | None:
         schedule: list[int] | None = self.cleaned_data["retry_schedule"]
