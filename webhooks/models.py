@@ -1,6 +1,6 @@
 """The rows: who is told (Subscription), what (Event), that this one is owed it (Delivery), and each try (Attempt)."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -11,6 +11,8 @@ from django.utils import timezone
 
 from webhooks import catalogue, retry
 from webhooks.fields import EncryptedJSONField, PublicIdField
+
+SECOND = timedelta(seconds=1)
 
 
 class PresentSubscriptions(models.Manager["Subscription"]):
@@ -51,6 +53,12 @@ class Subscription(models.Model):
     max_in_flight = models.PositiveSmallIntegerField(
         default=8, validators=[MinValueValidator(1), MaxValueValidator(100)], help_text="Requests under way at once."
     )
+    max_per_second = models.PositiveSmallIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(1000)],
+        help_text="Requests begun in a second, on average. Empty: as many as there are.",
+    )
     state = models.CharField(max_length=10, choices=State, default=State.DRAFT, db_index=True)
     state_reason = models.CharField(max_length=300, blank=True)
     state_changed_at = models.DateTimeField(default=timezone.now)
@@ -66,6 +74,8 @@ class Subscription(models.Model):
     resting_until = models.DateTimeField(null=True, editable=False)
     # It asked for less: one at a time, until a success.
     throttled = models.BooleanField(default=False, editable=False)
+    # Up to when its `max_per_second` is used up.
+    paced_until = models.DateTimeField(null=True, editable=False)
     # Not null: what was parked before is being put back, some at a time.
     recovered_at = models.DateTimeField(null=True, editable=False)
     # Nothing parked goes out again before.
@@ -83,6 +93,10 @@ class Subscription(models.Model):
     class Meta:
         constraints = [
             models.CheckConstraint(name="subscription_max_in_flight_sane", condition=Q(max_in_flight__range=(1, 100))),
+            models.CheckConstraint(
+                name="subscription_max_per_second_sane",
+                condition=Q(max_per_second=None) | Q(max_per_second__range=(1, 1000)),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -114,6 +128,11 @@ class Subscription(models.Model):
     def in_flight_limit(self) -> int:
         """What it gets at once as things stand."""
         return 1 if self.throttled or self.resting_until else self.max_in_flight
+
+    def allowance(self, rate: int, *, now: datetime) -> int:
+        """How many a rate per second lets begin now: what has come together since the last, up to a second's worth."""
+        used_up = max(self.paced_until - now, timedelta(0)) if self.paced_until else timedelta(0)
+        return (SECOND - used_up) * rate // SECOND
 
 
 class EventSequence(models.Model):

@@ -58,6 +58,7 @@ class SubscriptionSerializer(Body, serializers.ModelSerializer[Subscription]):
             "ordering",
             "retry_schedule",
             "max_in_flight",
+            "max_per_second",
             "state",
             "state_reason",
             "state_changed_at",

@@ -158,7 +158,7 @@ class SubscriptionAdmin(RecoveryAdmin):
             ("Callback URL", {"fields": ("name", "url")}),
             ("Events", {"fields": ("event_types",)}),
             ("Authentication headers", {"fields": (headers,)}),
-            ("Delivery", {"fields": ("ordering", "retry_schedule", "max_in_flight")}),
+            ("Delivery", {"fields": ("ordering", "retry_schedule", "max_in_flight", "max_per_second")}),
         )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Subscription | None = None) -> tuple[str, ...]:
