@@ -145,5 +145,5 @@ class TestCommand:
         assert not ApiToken.objects.exists()
 
     def test_refuses_a_name_too_long_to_keep(self) -> None:
-        with pytest.raises(CommandError, match="name: .* at most 50 characters"):
+        with pytest.raises(CommandError, match="name: Ensure this value has at most 50"):
             call_command("token", "x" * 51, "--scopes", "orders")
