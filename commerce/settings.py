@@ -284,6 +284,8 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "SubscriptionState": "webhooks.models.Subscription.State",
         "DeliveryState": "webhooks.models.Delivery.State",
+        "PaymentKind": "orders.models.Payment.Kind",
+        "ReplayKind": "webhooks.models.Replay.Kind",
     },
     "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "commerce.openapi.add_problems"],
 }
