@@ -148,6 +148,8 @@ def _judge_latency(took_ms: int) -> Finding:
 
 
 def _remedy(good: Outcome) -> str:
+    if good.reason is Reason.HTTP_5XX:
+        return "Look into the receiver's own log."
     remedy = advice(good.reason or "").remedy
     if good.status_code in (400, 401, 403):
         remedy += (

@@ -177,6 +177,13 @@ class TestOfAReceiverThatDoesNot:
         assert "verify the raw bytes" in failed(findings)[Check.GOOD]
         assert len(receiver.received) == 1
 
+    def test_work_at_all(self, receiver: Receiver, subscription: Subscription) -> None:
+        receiver.script = lambda _: Answer(500)
+
+        wrong = failed(examine(subscription))
+
+        assert wrong == {Check.GOOD: "The receiver failed with 500. Look into the receiver's own log."}
+
     def test_answer_quickly(
         self, receiver: Receiver, subscription: Subscription, monkeypatch: pytest.MonkeyPatch
     ) -> None:
