@@ -69,3 +69,9 @@ def bare_loop(url: str, count: int, threads: int, body: str) -> int:
     for thread in running:
         thread.join()
     return count
+
+
+def browse_log(small: int, large: int) -> dict[str, list[float]]:
+    from benchmarks import log_browser
+
+    return log_browser.measure(small, large)
