@@ -75,3 +75,9 @@ def browse_log(small: int, large: int) -> dict[str, list[float]]:
     from benchmarks import log_browser
 
     return log_browser.measure(small, large)
+
+
+def claim_beside_a_dead_one() -> dict[str, float]:
+    from benchmarks import dead_subscriber
+
+    return dead_subscriber.claim_beside_a_dead_one()

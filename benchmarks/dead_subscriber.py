@@ -1,0 +1,79 @@
+"""What 100,000 pending deliveries of a subscriber that is down cost the claims of the others."""
+
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+
+from benchmarks import harness
+
+BACKLOG = 100_000
+CLAIMS = 100
+CASES = {"nothing waits": 0, "its circuit is open": BACKLOG, "it is being probed": BACKLOG}
+
+
+def measure(kind: str) -> dict[str, float]:
+    """Median milliseconds of a claim of 8 deliveries of a healthy subscriber, by case."""
+    with harness.database(kind) as environment:
+        found: dict[str, float] = harness.in_django(environment, "claim_beside_a_dead_one")
+        return found
+
+
+def claim_beside_a_dead_one() -> dict[str, float]:
+    from benchmarks import work
+    from webhooks.models import Subscription
+
+    work.subscribe("http://127.0.0.1:9/healthy")
+    dead = work.subscribe("http://127.0.0.1:9/dead")
+    Subscription.objects.filter(pk=dead).update(event_types=["webhook.never"])
+    found = {}
+    for case, backlog in CASES.items():
+        rests = timedelta(hours=1) if case == "its circuit is open" else timedelta(hours=-1)
+        state = {"consecutive_failures": 12, "resting_until": datetime.now(UTC) + rests} if backlog else {}
+        Subscription.objects.filter(pk=dead).update(**state)
+        if backlog and not Subscription.objects.get(pk=dead).deliveries.exists():
+            _owe(dead, backlog)
+        found[case] = _claim_often()
+    return found
+
+
+def _owe(subscription: int, count: int) -> None:
+    from django.db import connection
+
+    from webhooks.models import Delivery, Event
+
+    now = datetime.now(UTC)
+    rows = [
+        Event(type="webhook.test", subject=f"dead_{n % 1000}", label="", sequence=n // 1000, body="{}", occurred_at=now)
+        for n in range(count)
+    ]
+    Event.objects.bulk_create(rows, batch_size=2_000)
+    Delivery.objects.bulk_create(
+        (
+            Delivery(event=event, subscription_id=subscription, event_type=event.type, subject=event.subject, label="")
+            for event in rows
+        ),
+        batch_size=2_000,
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+
+
+def _claim_often() -> float:
+    from benchmarks import work
+    from webhooks import claims
+    from webhooks.models import Delivery
+
+    work.backlog(CLAIMS * 8)
+    took = []
+    for _ in range(CLAIMS):
+        started = time.perf_counter()
+        claimed = claims.claim(64, owner="bench", now=datetime.now(UTC))
+        took.append((time.perf_counter() - started) * 1000)
+        held = Delivery.objects.filter(pk__in=[one.id for one in claimed])
+        held.update(state=Delivery.State.DELIVERED, lease_owner="", lease_until=None)
+    return harness.percentile(took, 0.5)
+
+
+if __name__ == "__main__":
+    for kind in sys.argv[1:] or ["postgres", "sqlite"]:
+        print(kind, {case: f"{took:.2f} ms" for case, took in measure(kind).items()})
