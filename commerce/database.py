@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
 
 # Any number that no other program on the same database uses for its own lock.
 MIGRATION_LOCK = 7_310_042
@@ -18,6 +19,17 @@ def migrate() -> None:
     except DatabaseError as error:
         reason = str(error).strip().splitlines()[0]
         raise CommandError(f"The database of DATABASE_URL cannot be used: {reason}") from None
+
+
+def pending_migrations() -> int:
+    executor = MigrationExecutor(connection)
+    return len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+
+
+def require_migrated() -> None:
+    """Raises CommandError, for a command that works on the tables."""
+    if pending_migrations():
+        raise CommandError("The database is not up to date: run manage.py migrate first.")
 
 
 @contextmanager

@@ -5,12 +5,12 @@ from datetime import timedelta
 from http import HTTPStatus
 
 from django.db import DatabaseError, connection
-from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from commerce import database
 from commerce.models import Heartbeat
 
 # A few heartbeats.
@@ -54,9 +54,8 @@ def _check_database() -> None:
 
 
 def _check_migrations() -> None:
-    executor = MigrationExecutor(connection)
-    if waiting := executor.migration_plan(executor.loader.graph.leaf_nodes()):
-        raise NotReady(f"{len(waiting)} migrations are not applied: run manage.py migrate")
+    if waiting := database.pending_migrations():
+        raise NotReady(f"{waiting} migrations are not applied: run manage.py migrate")
 
 
 def _check_queue() -> None:

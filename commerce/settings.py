@@ -82,13 +82,21 @@ def _read_base_url() -> str:
 
 
 def _read_networks() -> list[str]:
-    networks: list[str] = env("WEBHOOK_ALLOWED_NETWORKS")
+    networks = [network.strip() for network in env("WEBHOOK_ALLOWED_NETWORKS")]
     for network in networks:
         try:
             ipaddress.ip_network(network)
         except ValueError as error:
             raise _refuse("WEBHOOK_ALLOWED_NETWORKS", f"must list networks such as 10.0.0.0/8: {error}.") from None
     return networks
+
+
+def _read_hosts() -> list[str]:
+    hosts = [host.strip() for host in env("ALLOWED_HOSTS")]
+    for host in hosts:
+        if not host or set(host) & set("/ @?#"):
+            raise _refuse("ALLOWED_HOSTS", f"must list host names such as shop.example, not {host!r}.")
+    return hosts
 
 
 def _read_rate(name: str) -> str | None:
@@ -149,7 +157,7 @@ SECRET_KEY = _read_secret_key(debug=DEBUG)
 ENCRYPTION_KEYS = _read_encryption_keys(debug=DEBUG)
 BASE_URL = _read_base_url()
 _OWN_HOSTS = [str(urlsplit(BASE_URL).hostname), "localhost", "127.0.0.1", "[::1]"]
-ALLOWED_HOSTS = env("ALLOWED_HOSTS") or (["*"] if DEBUG else _OWN_HOSTS)
+ALLOWED_HOSTS = _read_hosts() or (["*"] if DEBUG else _OWN_HOSTS)
 WEBHOOK_ALLOWED_NETWORKS = _read_networks()
 WORKERS = _read_workers()
 LOG_FORMAT = _read_choice("LOG_FORMAT", {"text", "json"})

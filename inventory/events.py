@@ -5,11 +5,13 @@ from webhooks.catalogue import EventType, Subject, declare
 
 STOCK = Subject(
     kind="stock",
+    example="prd_01jdcq9v8k3x5w2m7r4t6y8z0a:BER",
     id=lambda movement: f"{movement.level.product.public_id}:{movement.level.warehouse.code}",
     label=lambda movement: movement.level.product.sku,
 )
 PRODUCT = Subject(
     kind="product",
+    example="prd_01jdcq9v8k3x5w2m7r4t6y8z0a",
     id=lambda change: change.instance.public_id,
     label=lambda change: change.instance.sku,
 )

@@ -3,9 +3,17 @@
 from orders import examples, serializers
 from webhooks.catalogue import EventType, Subject, declare
 
-ORDER = Subject(kind="order", id=lambda fact: fact.order.public_id, label=lambda fact: fact.order.number)
+ORDER = Subject(
+    kind="order",
+    example="ord_01jdcq9v8k3x5w2m7r4t6y8z0a",
+    id=lambda fact: fact.order.public_id,
+    label=lambda fact: fact.order.number,
+)
 CUSTOMER = Subject(
-    kind="customer", id=lambda change: change.instance.public_id, label=lambda change: change.instance.email
+    kind="customer",
+    example="cus_01jdcq9v7h2n4p6r8s0t2v4w6x",
+    id=lambda change: change.instance.public_id,
+    label=lambda change: change.instance.email,
 )
 
 ORDER_CREATED = EventType(

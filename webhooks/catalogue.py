@@ -17,10 +17,11 @@ EVERYTHING = "*"
 class Subject:
     """What events are about: their sequence is counted, and their order kept, per `id`.
 
-    `label` is the word a person searches by: an order number, a SKU, an e-mail address.
+    `label` is the word a person searches by: an order number, a SKU, an e-mail address. `example` is one such `id`.
     """
 
     kind: str
+    example: str
     id: Callable[[Any], str]
     label: Callable[[Any], str]
 

@@ -33,7 +33,10 @@ TEST = EventType(
     name="webhook.test",
     summary="Somebody pressed “Send test event”: proves that address, headers and signature work.",
     subject=Subject(
-        kind="subscription", id=lambda ping: ping.subscription_id, label=lambda ping: ping.subscription_name
+        kind="subscription",
+        example="sub_01jdcq9v8k3x5w2m7r4t6y8z0a",
+        id=lambda ping: ping.subscription_id,
+        label=lambda ping: ping.subscription_name,
     ),
     serializer=PingSerializer,
     example={
@@ -67,7 +70,10 @@ class ConditionSerializer(serializers.Serializer[Condition]):
 
 
 _CONDITION = Subject(
-    kind="subscription", id=lambda fact: fact.subscription.public_id, label=lambda fact: fact.subscription.name
+    kind="subscription",
+    example="sub_01jdcq9v8k3x5w2m7r4t6y8z0a",
+    id=lambda fact: fact.subscription.public_id,
+    label=lambda fact: fact.subscription.name,
 )
 _FAILING = {
     "subscription_id": "sub_01jdcq9v8k3x5w2m7r4t6y8z0a",

@@ -41,15 +41,14 @@ def body_schema(event_type: EventType) -> Schema:
 
 
 def body_example(event_type: EventType) -> dict[str, Any]:
-    data = event_type.example
     return {
         "id": "evt_01jdcq9v8k3x5w2m7r4t6y8z0a",
         "type": event_type.name,
         "api_version": API_VERSION,
         "timestamp": "2026-11-23T18:04:05.123Z",
-        "subject": str(data.get(f"{event_type.subject.kind}_id", next(iter(data.values()), ""))),
+        "subject": event_type.subject.example,
         "sequence": 1,
-        "data": data,
+        "data": event_type.example,
     }
 
 

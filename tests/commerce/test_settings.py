@@ -35,6 +35,7 @@ WRONG = [
     ("EMAIL_URL", "junk"),
     ("WEBHOOK_ALLOWED_NETWORKS", "10.0.0.0/8,everything"),
     ("WEBHOOK_ALLOWED_NETWORKS", "10.0.0.1/8"),
+    ("ALLOWED_HOSTS", "https://shop.example"),
     ("THROTTLE_PUBLIC", "many"),
     ("THROTTLE_TOKEN", "0/min"),
     ("THROTTLE_TOKEN", "10/fortnight"),

@@ -10,7 +10,7 @@ class NothingSerializer(serializers.Serializer[object]):
 
 
 def event_type(name: str) -> EventType:
-    subject = Subject(kind="order", id=str, label=str)
+    subject = Subject(kind="order", example="ord_1", id=str, label=str)
     return EventType(name=name, summary="", subject=subject, serializer=NothingSerializer, example={})
 
 

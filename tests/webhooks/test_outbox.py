@@ -39,7 +39,7 @@ class FactSerializer(serializers.Serializer[Fact]):
 ODD = EventType(
     name="odd.happened",
     summary="",
-    subject=Subject(kind="odd", id=lambda fact: fact.subject, label=lambda fact: fact.subject.upper()),
+    subject=Subject(kind="odd", example="odd_1", id=lambda fact: fact.subject, label=lambda fact: fact.subject.upper()),
     serializer=FactSerializer,
     example={},
 )

@@ -20,7 +20,7 @@ def validate(body: Any, event_type: EventType) -> None:
 
 
 def declared(serializer: type[serializers.Serializer[Any]]) -> EventType:
-    subject = Subject(kind="thing", id=str, label=str)
+    subject = Subject(kind="thing", example="thi_1", id=str, label=str)
     return EventType(name="thing.made", summary="Made.", subject=subject, serializer=serializer, example={})
 
 

@@ -144,6 +144,9 @@ def _moment(text: str) -> datetime | None:
     """What a `datetime-local` input sends; None for junk, which filters nothing."""
     try:
         moment = parse_datetime(text)
-    except ValueError:
+        if moment is None:
+            return None
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        # Overflow: a zone that leads beyond the calendar.
         return None
-    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment

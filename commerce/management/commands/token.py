@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from commerce import tokens
+from commerce import database, tokens
 from inventory.models import Warehouse
 
 
@@ -47,6 +47,7 @@ class Command(BaseCommand):
         parser.add_argument("--expires", type=moment, help="date or moment (UTC)")
 
     def handle(self, *, name: str, scopes: list[str], warehouse: str, **options: Any) -> None:
+        database.require_migrated()
         if warehouse and not Warehouse.objects.filter(code=warehouse).exists():
             raise CommandError(f"There is no warehouse {warehouse}.")
         try:

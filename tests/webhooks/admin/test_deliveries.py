@@ -127,7 +127,7 @@ class TestFinding:
     def test_searches_exactly(self, staff: Client, failed: Delivery) -> None:
         for term in (failed.label, f" {failed.label} ", failed.public_id, failed.event.public_id, failed.subject):
             assert found(staff, f"q={term}") == [failed]
-        for term in (failed.label[:-1], "order", failed.public_id[:-1], "dlv_", "%", "1\x00"):
+        for term in (failed.label[:-1], "order", failed.public_id[:-1], "dlv_", "%"):
             assert staff.get(LOG, {"q": term}).status_code == 200
         assert found(staff, f"q={failed.label[:-1]}") == []
 
@@ -157,7 +157,9 @@ class TestFinding:
         assert found(staff, "period=1h") == []
         assert found(staff, "period=24h") == [failed]
 
-    @pytest.mark.parametrize("junk", ["since=yesterday", "until=2026-99-99T00:00", "period=9y"])
+    @pytest.mark.parametrize(
+        "junk", ["since=yesterday", "until=2026-99-99T00:00", "since=0001-01-01T00:00%2B14:00", "period=9y"]
+    )
     def test_a_time_that_makes_no_sense_filters_nothing(self, staff: Client, failed: Delivery, junk: str) -> None:
         assert found(staff, junk) == [failed]
 
