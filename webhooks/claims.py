@@ -18,6 +18,8 @@ LEASE = timedelta(seconds=45)
 SUBSCRIPTIONS_PER_CLAIM = 50
 # How far a claim looks into one subscription's due deliveries for some whose subject is free.
 LOOK_AHEAD = 200
+# Under strict ordering all that waits behind one failed event is due, and more of it must be looked past.
+STRICT_LOOK_AHEAD = 20_000
 _CLAIM_LOCK = 0x57EB
 
 State = Delivery.State
@@ -155,11 +157,12 @@ def _best_of(ready: Sequence[Subscription], limit: int, now: datetime) -> tuple[
     for subscription in ready:
         strict = subscription.ordering == Subscription.Ordering.STRICT
         arm = _ARM.format(earlier_waits=_EARLIER_IS_OPEN if strict else _EARLIER_COMES_SOON)
+        look_ahead = STRICT_LOOK_AHEAD if strict else LOOK_AHEAD
         room = min(_room(subscription, now), limit)
         parked_until = _adapt(now if subscription.resting_until else subscription.recovered_at)
         for lane in Delivery.Lane.values:
             arms.append(arm)
-            values += [room, subscription.pk, lane, moment, LOOK_AHEAD, moment, parked_until, room]
+            values += [room, subscription.pk, lane, moment, look_ahead, moment, parked_until, room]
     return _BY_ROOM.format(arms=" UNION ALL ".join(arms)), [*values, limit]
 
 
