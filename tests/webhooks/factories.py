@@ -5,7 +5,7 @@ from typing import Any
 
 from django.db import transaction
 
-from webhooks import subscriptions
+from webhooks import claims, subscriptions
 from webhooks.drain import drain, sender
 from webhooks.events import TEST, Ping
 from webhooks.models import Delivery, Event, Subscription
@@ -41,7 +41,7 @@ def make_due() -> None:
 
 
 def crank() -> None:
-    """Drain until every answer has been recorded."""
+    """Drain until nothing is due and every answer has been recorded."""
     drain()
-    while sender().in_flight:
+    while sender().in_flight or claims.anything_due(datetime.now(UTC)):
         drain()
