@@ -32,13 +32,7 @@ def start(*command: str) -> subprocess.Popen[bytes]:
         "DATABASE_URL": database_url(),
         "WORKERS": "2",
     }
-    return subprocess.Popen(
-        [sys.executable, *command],
-        cwd=settings.BASE_DIR,
-        env=environment,
-        start_new_session=True,
-        stderr=subprocess.DEVNULL,
-    )
+    return subprocess.Popen([sys.executable, *command], cwd=settings.BASE_DIR, env=environment, start_new_session=True)
 
 
 def run(code: str) -> int:
@@ -70,7 +64,7 @@ def running_cluster() -> Iterator[Cluster]:
     process = start("-m", "tests.chaos.manage", str(LEASE_S), "qcluster")
     try:
         cluster = Cluster(process)
-        wait_until(lambda: len(family(process.pid)) >= 5, what="a cluster with two workers")
+        wait_until(lambda: len(family(process.pid)) >= 5, what="cluster with two workers", timeout_s=60)
         yield cluster
     finally:
         for one in [process.pid, *family(process.pid)]:
