@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from commerce.demo_store import PASSWORD
 from tests.browser.shop import Shop, running_shop
@@ -24,6 +24,7 @@ LEFT_OUT = "There is no Chromium: every test in a browser was left out. Install 
 QUIETLY = ("gpu", "quic", "background-networking", "component-update", "sync")
 SCREENSHOTS: Path = settings.VAR_DIR / "screenshots"
 PATIENCE_MS = 15_000
+expect.set_options(timeout=PATIENCE_MS)
 
 OpenPage = Callable[..., Page]
 

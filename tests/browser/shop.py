@@ -20,7 +20,7 @@ from psycopg import sql
 
 from commerce.processes import free_port
 
-READY_WITHIN_S = 40.0
+READY_WITHIN_S = 90.0
 STOPPED_WITHIN_S = 15.0
 
 

@@ -101,9 +101,6 @@ LIVED_IN = {
     "subscription, its receiver checked": at(
         "/admin/webhooks/subscription/?state__exact=active", ROW, "text=Check receiver"
     ),
-    "subscription, its receiver checked": at(
-        "/admin/webhooks/subscription/?state__exact=active", ROW, "text=Check receiver"
-    ),
     "token": at("/admin/commerce/apitoken/", FIRST),
     "warehouse": at("/admin/inventory/warehouse/", FIRST),
 }
