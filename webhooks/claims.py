@@ -19,7 +19,7 @@ SUBSCRIPTIONS_PER_CLAIM = 50
 # How far a claim looks into one subscription's due deliveries for some whose subject is free.
 LOOK_AHEAD = 200
 # Under strict ordering all that waits behind one failed event is due, and more of it must be looked past.
-STRICT_LOOK_AHEAD = 20_000
+STRICT_LOOK_AHEAD = 5_000
 _CLAIM_LOCK = 0x57EB
 
 State = Delivery.State
@@ -130,11 +130,12 @@ _ARM = """
             SELECT id, subscription_id, subject, lane, next_attempt_at FROM webhooks_delivery
             WHERE state = 'pending' AND subscription_id = %s AND lane = %s AND next_attempt_at <= %s
             ORDER BY next_attempt_at, id LIMIT %s
-        ) d WHERE NOT EXISTS (
+        ) d WHERE subject NOT IN (
+            SELECT subject FROM webhooks_delivery WHERE subscription_id = %s AND state = 'sending'
+        ) AND NOT EXISTS (
             SELECT 1 FROM webhooks_delivery o
-            WHERE o.subscription_id = d.subscription_id AND o.subject = d.subject
-              AND o.state IN ('pending', 'sending', 'parked')
-              AND (o.state = 'sending' OR o.id < d.id AND {earlier_waits})
+            WHERE o.subscription_id = d.subscription_id AND o.subject = d.subject AND o.id < d.id
+              AND o.state IN ('pending', 'sending', 'parked') AND {earlier_waits}
         ) ORDER BY d.next_attempt_at, d.id LIMIT %s
     ) arm
 """
@@ -162,7 +163,7 @@ def _best_of(ready: Sequence[Subscription], limit: int, now: datetime) -> tuple[
         parked_until = _adapt(now if subscription.resting_until else subscription.recovered_at)
         for lane in Delivery.Lane.values:
             arms.append(arm)
-            values += [room, subscription.pk, lane, moment, look_ahead, moment, parked_until, room]
+            values += [room, subscription.pk, lane, moment, look_ahead, subscription.pk, moment, parked_until, room]
     return _BY_ROOM.format(arms=" UNION ALL ".join(arms)), [*values, limit]
 
 

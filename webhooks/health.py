@@ -4,6 +4,7 @@ The circuit opens after FAILURES_TO_OPEN failures in a row. While it is open del
 and one probe at a time goes out, after gaps that double; a success closes it (spec/delivery.md, 12 to 14).
 """
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
@@ -12,6 +13,8 @@ from webhooks import notices, retry
 from webhooks.claims import Claimed
 from webhooks.models import Subscription
 from webhooks.transport import Outcome, Reason
+
+logger = logging.getLogger(__name__)
 
 FAILURES_TO_OPEN = 10
 FIRST_REST, LONGEST_REST = timedelta(seconds=5), timedelta(hours=1)
@@ -100,4 +103,5 @@ def _disable(subscription: Subscription, reason: str, *, now: datetime) -> None:
     subscription.state, subscription.state_reason = Subscription.State.DISABLED, reason
     subscription.state_changed_at, subscription.state_changed_by = now, SYSTEM
     subscription.save(update_fields=("state", "state_reason", "state_changed_at", "state_changed_by"))
+    logger.warning("%s is disabled: %s", subscription, reason)
     notices.disabled(subscription, now=now)

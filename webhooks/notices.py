@@ -1,6 +1,5 @@
 """Telling that a subscription fails, has recovered or is disabled: as events, and by mail when it ends."""
 
-import logging
 from datetime import datetime
 
 from django.conf import settings
@@ -13,8 +12,6 @@ from django_q.tasks import async_task
 from webhooks.events import DISABLED, FAILING, RECOVERED, Condition
 from webhooks.models import Subscription
 from webhooks.outbox import emit
-
-logger = logging.getLogger(__name__)
 
 
 def failing(subscription: Subscription, *, now: datetime) -> None:
@@ -29,7 +26,6 @@ def recovered(subscription: Subscription, *, failures: int, since: datetime | No
 def disabled(subscription: Subscription, *, now: datetime) -> None:
     """In the transaction that disables it: its own copy of the event is then skipped, like all that follow."""
     emit(DISABLED, _condition(subscription, now))
-    logger.warning("%s is disabled by %s: %s", subscription, subscription.state_changed_by, subscription.state_reason)
     _mail(subscription)
 
 
