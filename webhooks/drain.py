@@ -10,7 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
-from django.db import DatabaseError, connection, connections
+from django.db import DatabaseError, DataError, IntegrityError, connection, connections
 from django.utils import timezone
 
 from webhooks import broker, claims, delivery
@@ -119,12 +119,23 @@ class Sender:
                 if not self.draining:
                     # Something may have waited for these: the next event of the subject, room in the subscription.
                     broker.ring()
+            except (DataError, IntegrityError):
+                self._record_apart(batch)
+                return
             except DatabaseError:
                 logger.exception("Recording %d outcomes failed; trying again", len(batch))
                 connection.close()
                 time.sleep(RECORD_RETRY_S)
             else:
                 return
+
+    def _record_apart(self, batch: list[Sent]) -> None:
+        """One of them cannot be written, which is a bug: the others can."""
+        if len(batch) == 1:
+            logger.exception("Recording the outcome of %s failed", batch[0].claimed.event_id)
+            return
+        for sent in batch:
+            self._record([sent])
 
     def _finished(self, count: int) -> None:
         with self.progress:

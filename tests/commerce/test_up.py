@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from cryptography.fernet import Fernet
 from django.conf import settings
 
 from commerce.processes import free_port
@@ -118,6 +119,19 @@ class TestUp:
         assert complaint.startswith("CommandError: The database of DATABASE_URL cannot be used: ")
         assert len(complaint.splitlines()) == 1
         assert "secret" not in complaint
+
+    def test_says_in_one_sentence_that_the_stored_secrets_need_another_key(self, start: Start) -> None:
+        port = free_port()
+        up = start("--port", str(port), "--demo")
+        wait_until(port, "healthz")
+        up.terminate()
+        up.wait(15)
+
+        code, complaint = outcome(start("--port", str(port), ENCRYPTION_KEYS=Fernet.generate_key().decode()))
+
+        assert code == 1
+        assert complaint.startswith("CommandError: A stored secret cannot be decrypted")
+        assert len(complaint.splitlines()) == 1
 
     @pytest.mark.parametrize("port", ["0", "65535", "http"])
     def test_refuses_a_port_that_is_none(self, start: Start, port: str) -> None:

@@ -13,6 +13,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from commerce import database, demo_store, processes
 from commerce.processes import Child
 from inventory.models import Product
+from webhooks.fields import UnreadableSecret
+from webhooks.models import Subscription
 
 
 class Command(BaseCommand):
@@ -33,6 +35,7 @@ class Command(BaseCommand):
         for wanted in filter(None, [web_port, self.inbox_port]):
             require_free(host, wanted)
         database.migrate()
+        require_readable_secrets()
         if web_port and not settings.DEBUG:
             call_command("collectstatic", interactive=False, verbosity=0)
         if web_port:
@@ -84,6 +87,14 @@ class Command(BaseCommand):
 
 def base_url(host: str, port: int) -> str:
     return f"http://{'localhost' if host in {'127.0.0.1', '0.0.0.0'} else host}:{port}"  # noqa: S104
+
+
+def require_readable_secrets() -> None:
+    """The wrong ENCRYPTION_KEYS would otherwise show only when the first delivery is to be signed."""
+    try:
+        list(Subscription.objects.all())
+    except UnreadableSecret as error:
+        raise CommandError(str(error)) from None
 
 
 def port_number(text: str) -> int:
