@@ -6,7 +6,6 @@ import sys
 
 from tests.postgres import running_postgres
 
-
 # How a page looks does not depend on the database: once is enough, and axe takes its time.
 ONCE = "--ignore=tests/browser/test_pages.py"
 
