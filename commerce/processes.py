@@ -1,6 +1,7 @@
 """Child processes kept running: started, restarted with a growing pause when they die, stopped together."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -90,11 +91,23 @@ def stop_event() -> Event:
 
 
 def free_port() -> int:
-    """A port on 127.0.0.1 that nobody listens on now."""
+    """A port on 127.0.0.1 that is free now, as is the next one, where `up --demo` puts its receiver.
+
+    Taken from below the range that outgoing connections are given, any of which could take it meanwhile.
+    """
+    while True:
+        port = random.randrange(20_000, 32_000)  # noqa: S311
+        if _is_free(port) and _is_free(port + 1):
+            return port
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def is_listening(port: int, host: str = "127.0.0.1") -> bool:
