@@ -77,6 +77,11 @@ def answers(output: str) -> list[Any]:
     return found
 
 
+def post(address: str, body: dict[str, Any], token: str, environment: dict[str, str]) -> Any:
+    headers = f"-H 'Authorization: Bearer {token}' -H 'Content-Type: application/json'"
+    return answers(shell(f"curl -s {address} {headers} -d '{json.dumps(body)}'", environment))[0]
+
+
 class TestReadme:
     def test_every_make_target_it_names_is_run_by_ci(self) -> None:
         named = set(re.findall(r"^make (\w+)$", "\n".join(blocks("sh")), flags=re.MULTILINE))
@@ -99,19 +104,10 @@ class TestReadme:
     ) -> None:
         port, environment = shop
         listens_on = free_port()
-        token = shell(
-            ".venv/bin/python manage.py token t --scopes webhooks,catalogue | tail -1",
-            environment,
-        ).strip()
+        token = shell(".venv/bin/python manage.py token t --scopes webhooks,catalogue | tail -1", environment).strip()
 
         def api(path: str, body: dict[str, Any]) -> Any:
-            return answers(
-                shell(
-                    f"curl -s localhost:{port}/api/v1/{path} -H 'Authorization: Bearer {token}'"
-                    f" -H 'Content-Type: application/json' -d '{json.dumps(body)}'",
-                    environment,
-                )
-            )[0]
+            return post(f"localhost:{port}/api/v1/{path}", body, token, environment)
 
         made = api(
             "webhooks/subscriptions/",
