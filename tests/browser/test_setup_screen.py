@@ -172,6 +172,8 @@ class TestFourSteps:
         begin(admin)
         give_address(admin, name="Reloaded", url=receiver.url)
         choose(admin, "order.shipped")
+        expect_step(admin, 3)
+        admin.wait_for_load_state()
 
         admin.reload()
         expect_step(admin, 3)
