@@ -7,6 +7,8 @@ from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
+from webhooks import feed
+
 # Any number that no other program on the same database uses for its own lock.
 MIGRATION_LOCK = 7_310_042
 
@@ -16,6 +18,7 @@ def migrate() -> None:
     try:
         with _alone():
             call_command("migrate", interactive=False, verbosity=0)
+            feed.resettle()
     except DatabaseError as error:
         reason = str(error).strip().splitlines()[0]
         raise CommandError(f"The database of DATABASE_URL cannot be used: {reason}") from None

@@ -18,6 +18,7 @@ from rest_framework.settings import api_settings
 from inventory.stock import InsufficientStock, ReferenceReused, StaleCount
 from orders.transitions import InvalidTransition
 from webhooks.errors import DomainError
+from webhooks.feed import CursorGone
 from webhooks.replay import ReplayRefused
 from webhooks.subscriptions import InvalidSubscription, SubscriptionConflict
 
@@ -32,6 +33,7 @@ STATUS_OF: dict[type[DomainError], HTTPStatus] = {
     InvalidTransition: HTTPStatus.CONFLICT,
     SubscriptionConflict: HTTPStatus.CONFLICT,
     ReplayRefused: HTTPStatus.CONFLICT,
+    CursorGone: HTTPStatus.GONE,
     InvalidSubscription: HTTPStatus.BAD_REQUEST,
 }
 

@@ -1,7 +1,10 @@
-"""Subscriptions and the delivery log for programs; scope `webhooks`."""
+"""Subscriptions and the delivery log for programs, scope `webhooks`; the feed of events, scope `events`."""
+
+import json
 
 from django.db import transaction
 from django.db.models import QuerySet
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from django.utils.decorators import method_decorator
@@ -11,9 +14,10 @@ from rest_framework import generics
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
+from rest_framework.utils.urls import replace_query_param
 from rest_framework.views import APIView
 
-from webhooks import catalogue, doctor, replay, subscriptions
+from webhooks import catalogue, doctor, feed, replay, subscriptions
 from webhooks.bodies import MomentFilter
 from webhooks.models import Delivery, Replay, Subscription
 from webhooks.serializers import (
@@ -21,6 +25,8 @@ from webhooks.serializers import (
     DeliverySerializer,
     EventTypeSerializer,
     ExaminationSerializer,
+    FeedPageSerializer,
+    FeedQuery,
     NewSubscriptionSerializer,
     RecoverBody,
     ReplaySerializer,
@@ -201,3 +207,24 @@ class ResendView(APIView):
         replay.resend(delivery, by=str(request.user), now=timezone.now())
         delivery.refresh_from_db()
         return Response(DeliveryDetailSerializer(delivery).data, status=202)
+
+
+class EventsView(APIView):
+    required_scopes = ("events",)
+
+    @extend_schema(parameters=[FeedQuery], responses=FeedPageSerializer)
+    def get(self, request: Request) -> HttpResponse:
+        """Everything that has happened, oldest first, each body as it was sent: no late commit is ever skipped.
+
+        Go on with `next`; where that is null, ask again later with the last `id` as `after`.
+        """
+        query = FeedQuery(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        wish = query.validated_data
+        events = feed.after(wish["after"], types=wish["type"], subject=wish["subject"], limit=wish["page_size"])
+        following = None
+        if len(events) == wish["page_size"]:
+            following = replace_query_param(request.build_absolute_uri(), "after", events[-1].public_id)
+        bodies = ",".join(event.body for event in events)
+        page = f'{{"next":{json.dumps(following)},"previous":null,"results":[{bodies}]}}'
+        return HttpResponse(page, content_type="application/json")

@@ -7,6 +7,8 @@ from typing import Any
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models.sql.compiler import SQLCompiler
 from ulid import ULID
 
 
@@ -36,6 +38,28 @@ class PublicIdField(models.CharField):  # type: ignore[type-arg]
 
     def get_default(self) -> str:
         return new_public_id(self.prefix)
+
+
+class _Position(models.Func):
+    """At least the writing transaction's own number, and that of every one that had ended before."""
+
+    template = "GREATEST(pg_current_xact_id()::text::bigint, pg_snapshot_xmax(pg_current_snapshot())::text::bigint - 1)"
+    output_field = models.BigIntegerField()
+
+    def as_sqlite(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any) -> Any:
+        return self.as_sql(compiler, connection, template="0", **context)
+
+
+class PositionField(models.BigIntegerField):  # type: ignore[type-arg]
+    """Where a row stands among all that are ever committed; `feed` says why. Written by the database as it is added."""
+
+    db_returning = True
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**(kwargs | {"editable": False}))
+
+    def pre_save(self, model_instance: models.Model, add: bool) -> Any:
+        return _Position() if add else super().pre_save(model_instance, add)
 
 
 @lru_cache(maxsize=4)

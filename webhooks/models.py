@@ -1,6 +1,6 @@
 """The rows: who is told (Subscription), what (Event), that this one is owed it (Delivery), and each try (Attempt)."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -10,7 +10,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from webhooks import catalogue, retry
-from webhooks.fields import EncryptedJSONField, PublicIdField
+from webhooks.fields import EncryptedJSONField, PositionField, PublicIdField
 
 SECOND = timedelta(seconds=1)
 
@@ -151,6 +151,7 @@ class Event(models.Model):
     """What happened, as the exact text every subscriber is sent."""
 
     public_id = PublicIdField("evt")
+    position = PositionField()
     type = models.CharField(max_length=100)
     subject = models.CharField(max_length=100)
     label = models.CharField(max_length=200, db_index=True)
@@ -164,6 +165,8 @@ class Event(models.Model):
         indexes = [
             models.Index(F("type"), F("id").desc(), name="event_by_type"),
             models.Index("created_at", name="event_by_time"),
+            models.Index("position", "id", name="event_feed"),
+            models.Index("type", "position", "id", name="event_feed_by_type"),
         ]
 
     def __str__(self) -> str:
@@ -304,3 +307,44 @@ class Replay(models.Model):
 
     def __str__(self) -> str:
         return f"{self.done} of {self.total}"
+
+
+class Tally(models.Model):
+    """How many attempts begun in the same few minutes ended alike: rates and percentiles are read here, not in the log.
+
+    `webhooks.tallies` writes it.
+    """
+
+    # Of all that is too old to be told apart.
+    LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+
+    subscription = models.ForeignKey(Subscription, on_delete=models.CASCADE, related_name="+", db_index=False)
+    at = models.DateTimeField()
+    # As of an attempt: empty for a success.
+    reason = models.CharField(max_length=20, blank=True)
+    # Which of `tallies.BOUNDS` the time from commit to receipt keeps within; -1 where it says nothing about us.
+    latency = models.SmallIntegerField()
+    count = models.PositiveBigIntegerField()
+    milliseconds = models.PositiveBigIntegerField(help_text="From commit to receipt, all of them together.")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["subscription", "at", "reason", "latency"], name="tally_once_per_outcome")
+        ]
+        indexes = [models.Index("at", name="tally_by_time")]
+
+    def __str__(self) -> str:
+        return f"{self.count} × {self.reason or 'delivered'}"
+
+
+class TallyMark(models.Model):
+    """The one row that says up to which attempt the tallies count, and which was the latest when last looked at."""
+
+    THE_ONE = 1
+
+    counted = models.BigIntegerField(default=0)
+    seen = models.BigIntegerField(default=0)
+    looked_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.counted} of {self.seen}"

@@ -7,7 +7,7 @@ from django.utils import timezone
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from webhooks import subscriptions
+from webhooks import catalogue, feed, subscriptions
 from webhooks.bodies import Body
 from webhooks.catalogue import EventType
 from webhooks.doctor import Check, Finding
@@ -240,3 +240,40 @@ class EventTypeSerializer(serializers.Serializer[EventType]):
 
     def get_example(self, event_type: EventType) -> dict[str, Any]:
         return body_example(event_type)
+
+
+class EnvelopeSerializer(serializers.Serializer[Any]):
+    """The body that a receiver is sent (its `data` is described with the webhook of its `type`)."""
+
+    id = serializers.CharField()
+    type = serializers.CharField()
+    api_version = serializers.CharField()
+    timestamp = serializers.DateTimeField()
+    subject = serializers.CharField()
+    sequence = serializers.IntegerField(min_value=1)
+    data = serializers.DictField()  # type: ignore[assignment]
+
+
+class FeedPageSerializer(serializers.Serializer[Any]):
+    next = serializers.URLField(allow_null=True, help_text="null: nothing more has happened yet.")
+    previous = serializers.URLField(allow_null=True, help_text="Always null: the feed is read forwards.")
+    results = EnvelopeSerializer(many=True)
+
+
+class FeedQuery(serializers.Serializer[Any]):
+    after = serializers.CharField(
+        default=feed.FROM_ZERO, max_length=40, help_text="`id` of the last event that was read; without it, from zero."
+    )
+    type = serializers.ListField(
+        child=serializers.CharField(max_length=100),
+        default=list,
+        max_length=200,
+        help_text="Names or groups, such as order.shipped or order.*; may be given several times.",
+    )
+    subject = serializers.CharField(default="", max_length=100, help_text="Of one order, customer, product, …")
+    page_size = serializers.IntegerField(default=50, min_value=1, max_value=200)
+
+    def validate_type(self, patterns: list[str]) -> list[str]:
+        if unknown := catalogue.unknown(patterns):
+            raise serializers.ValidationError(f"There is no event type {unknown[0]}.")
+        return patterns
