@@ -14,6 +14,7 @@ from inventory import allocation, stock
 from inventory.allocation import Pick
 from inventory.models import Product
 from inventory.stock import Demand, InsufficientStock
+from orders.acceptance import accept
 from orders.models import Allocation, Customer, Order, OrderLine, OrderTransition
 from orders.promises import promise
 from orders.transitions import InvalidTransition, Kind, lock, record, require, unpacked_units
@@ -97,18 +98,6 @@ def place(cart: Cart, *, actor: str, now: datetime) -> Order:
 def confirm(order_id: str, *, actor: str, now: datetime) -> OrderTransition:
     """Accept an order for fulfilment: one that is paid, authorised, or to be paid in cash on delivery."""
     return accept(lock(order_id), actor=actor, now=now)
-
-
-def accept(order: Order, *, actor: str, now: datetime) -> OrderTransition:
-    """`confirm`, for a caller that has the order's lock."""
-    require(order, Kind.CONFIRMED)
-    if order.on_hold:
-        raise InvalidTransition(f"Order {order} is on hold: release it first.")
-    if not (order.is_covered or order.is_cash_on_delivery):
-        raise InvalidTransition(f"Order {order} is {order.payment_status}: it can be confirmed once it is paid.")
-    order.state = Order.State.CONFIRMED
-    order.hold_expires_at = None
-    return record(order, Kind.CONFIRMED, actor=actor, now=now)
 
 
 @transaction.atomic
@@ -261,6 +250,8 @@ def _cancel(
     OrderLine.objects.bulk_update(units, ["cancelled"])
     released = _give_up(units)
     _write_off(order, units)
+    if order.state == Order.State.CANCELLED:
+        order.end_holds(actor=actor, now=now)
     details = {"units": {line.public_id: quantity for line, quantity in units.items()}}
     fact = record(order, Kind.CANCELLED, actor=actor, now=now, reason=reason, details=details)
     stock.release(released, reference=order.public_id, actor=actor, now=now)

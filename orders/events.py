@@ -58,6 +58,20 @@ ORDER_CANCELLED = EventType(
     serializer=serializers.OrderCancelled,
     example=examples.ORDER_CANCELLED,
 )
+ORDER_HELD = EventType(
+    name="order.held",
+    summary="Somebody or a rule has put an order on hold: it is not to be confirmed or packed before its release.",
+    subject=ORDER,
+    serializer=serializers.OrderHeld,
+    example=examples.ORDER_HELD,
+)
+ORDER_RELEASED = EventType(
+    name="order.released",
+    summary="Holds of an order have ended; on_hold says whether another one is still open.",
+    subject=ORDER,
+    serializer=serializers.OrderReleased,
+    example=examples.ORDER_RELEASED,
+)
 ORDER_TRACKING_UPDATED = EventType(
     name="order.tracking.updated",
     summary="A courier has told where a parcel is now.",
@@ -108,6 +122,8 @@ declare(
     ORDER_SHIPPED,
     ORDER_DELIVERED,
     ORDER_CANCELLED,
+    ORDER_HELD,
+    ORDER_RELEASED,
     ORDER_TRACKING_UPDATED,
     ORDER_TRACKING_EXCEPTION,
     PAYMENT_SUCCESS,

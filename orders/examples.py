@@ -134,6 +134,24 @@ ORDER_CANCELLED: Data = {
     "is_full": True,
     "refund_expected_amount": "49.90",
 }
+_HELD: Data = _ORDER | {"status": "on_hold", "on_hold": True}
+ORDER_HELD: Data = {
+    **_HELD,
+    "open_hold_kinds": ["fraud"],
+    "hold_id": "hld_01jdcqc6f8h0k2m4p6r8t0v2w4",
+    "hold_kind": "fraud",
+    "hold_reason": "Many failed payments: 3 within 24 hours",
+    "held_at": "2026-11-23T18:04:20.044000Z",
+    "held_by": "rule",
+}
+ORDER_RELEASED: Data = {
+    **_ORDER,
+    "open_hold_kinds": [],
+    "released_hold_kinds": ["fraud"],
+    "release_reason": "Known customer, called her",
+    "released_at": "2026-11-23T18:31:00.000000Z",
+    "released_by": "ann",
+}
 ORDER_TRACKING_UPDATED: Data = {
     **_SHIPPED,
     **_SHIPMENT,

@@ -6,7 +6,7 @@ from django.db import transaction
 from django.db.models import Count, Q
 
 from inventory.money import display
-from orders import checkout
+from orders.acceptance import accept
 from orders.models import Order, Payment
 from orders.transitions import lock, store
 from webhooks.sources import DomainError
@@ -95,9 +95,8 @@ def _find_told(payment: Payment) -> Payment | None:
 def _keep(payment: Payment) -> Payment:
     _add(payment)
     order = payment.order
-    is_paid = payment.result == Result.SUCCESS and order.is_covered
-    if is_paid and order.state == Order.State.PENDING and not order.on_hold:
-        checkout.accept(order, actor=payment.actor, now=payment.at)
+    if payment.result == Result.SUCCESS and order.is_covered and order.can_be_confirmed:
+        accept(order, actor=payment.actor, now=payment.at)
     else:
         store(order, now=payment.at)
     return payment

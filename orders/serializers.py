@@ -187,6 +187,29 @@ class OrderDelivered(ShipmentEvent):
     cod_collected_amount = AmountField(source="cod_collected_minor", currency="order.currency", allow_null=True)
 
 
+class HoldEvent(Flat):
+    """The `data` of what places or ends holds."""
+
+    blocks: ClassVar = {"order": OrderBlock}
+
+    open_hold_kinds = serializers.ListField(child=serializers.CharField(), source="details.open_kinds")
+
+
+class OrderHeld(HoldEvent):
+    hold_id = serializers.CharField(source="details.hold_id")
+    hold_kind = serializers.CharField(source="details.kind")
+    hold_reason = serializers.CharField(source="reason")
+    held_at = serializers.DateTimeField(source="at")
+    held_by = serializers.CharField(source="actor")
+
+
+class OrderReleased(HoldEvent):
+    released_hold_kinds = serializers.ListField(child=serializers.CharField(), source="details.kinds")
+    release_reason = TextOrNull(source="reason")
+    released_at = serializers.DateTimeField(source="at")
+    released_by = serializers.CharField(source="actor")
+
+
 class OrderTracking(Flat):
     """The `data` of what a TrackingUpdate emits. Here `status` is the parcel's word, not the order's."""
 

@@ -18,6 +18,8 @@ BY_KIND: Mapping[str, EventType] = {
     OrderTransition.Kind.SHIPPED: events.ORDER_SHIPPED,
     OrderTransition.Kind.DELIVERED: events.ORDER_DELIVERED,
     OrderTransition.Kind.CANCELLED: events.ORDER_CANCELLED,
+    OrderTransition.Kind.HELD: events.ORDER_HELD,
+    OrderTransition.Kind.RELEASED: events.ORDER_RELEASED,
 }
 BY_RESULT: Mapping[str, EventType] = {
     Payment.Result.SUCCESS: events.PAYMENT_SUCCESS,

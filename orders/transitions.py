@@ -18,6 +18,8 @@ ALLOWED_FROM: Mapping[Kind, frozenset[Order.State]] = {
     Kind.SHIPPED: frozenset({Order.State.CONFIRMED}),
     Kind.DELIVERED: frozenset({Order.State.CONFIRMED}),
     Kind.CANCELLED: frozenset({Order.State.PENDING, Order.State.CONFIRMED}),
+    Kind.HELD: frozenset({Order.State.PENDING, Order.State.CONFIRMED}),
+    Kind.RELEASED: frozenset({Order.State.PENDING, Order.State.CONFIRMED, Order.State.COMPLETED}),
 }
 
 # What verbs change. Everything else about an order is as it was placed.
@@ -25,6 +27,7 @@ _MUTABLE = (
     "state",
     "fulfilment_status",
     "payment_status",
+    "on_hold",
     "status",
     "cancelled_minor",
     "authorised_minor",

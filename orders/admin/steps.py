@@ -49,9 +49,8 @@ def possible(order: Any) -> list[Verb]:
     """Of an order of `with_work`: the first is what comes next, unless it is to cancel."""
     is_open = order.state in {State.PENDING, State.CONFIRMED}
     is_confirmed = order.state == State.CONFIRMED
-    is_payable = order.is_covered or order.is_cash_on_delivery
     conditions = {
-        CONFIRM: order.state == State.PENDING and is_payable and not order.on_hold,
+        CONFIRM: order.can_be_confirmed,
         PACK: is_confirmed and order.to_pack and not order.on_hold,
         SHIP: is_confirmed and order.to_ship,
         DELIVER: is_confirmed and order.to_deliver,

@@ -2,6 +2,7 @@
 
 import secrets
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from django.conf import settings
@@ -115,9 +116,13 @@ class Order(models.Model):
     tax_minor = models.PositiveBigIntegerField(default=0)
     total_minor = models.PositiveBigIntegerField()
     cancelled_minor = models.PositiveBigIntegerField(default=0, help_text="What cancelled units take off the total.")
+    credited_minor = models.PositiveBigIntegerField(
+        default=0, help_text="What refunds and unpaid returns take off the total beyond that."
+    )
     authorised_minor = models.PositiveBigIntegerField(default=0)
     paid_minor = models.PositiveBigIntegerField(default=0)
     refunded_minor = models.PositiveBigIntegerField(default=0)
+    refund_pending_minor = models.PositiveBigIntegerField(default=0, help_text="Requested, and not yet given back.")
     item_count = models.PositiveIntegerField(help_text="Units ordered.")
 
     payment_method = models.CharField(max_length=40)
@@ -151,6 +156,11 @@ class Order(models.Model):
             ("ship_order", "Can mark orders shipped"),
             ("deliver_order", "Can mark orders delivered"),
             ("cancel_order", "Can cancel orders"),
+            ("hold_order", "Can put orders on hold"),
+            ("release_order", "Can release orders from their holds"),
+            ("collect_order", "Can record cash collected for orders"),
+            ("return_order", "Can open and receive returns"),
+            ("refund_order", "Can refund orders"),
         ]
         constraints = [
             models.CheckConstraint(
@@ -160,12 +170,17 @@ class Order(models.Model):
                 ),
             ),
             models.CheckConstraint(
-                name="order_cancelled_within_total", condition=Q(cancelled_minor__lte=F("total_minor"))
+                name="order_cancelled_and_credited_within_total",
+                condition=Q(total_minor__gte=F("cancelled_minor") + F("credited_minor")),
             ),
-            models.CheckConstraint(name="order_refunded_within_paid", condition=Q(refunded_minor__lte=F("paid_minor"))),
+            models.CheckConstraint(
+                name="order_refunds_within_paid",
+                condition=Q(paid_minor__gte=F("refunded_minor") + F("refund_pending_minor")),
+            ),
         ]
         indexes = [
             models.Index(fields=["status", "-placed_at"], name="order_by_status"),
+            models.Index(fields=["-id"], name="order_on_hold", condition=Q(on_hold=True)),
             models.Index(
                 fields=["hold_expires_at"],
                 name="order_expiring",
@@ -193,11 +208,21 @@ class Order(models.Model):
     @property
     def due_minor(self) -> int:
         """What the customer owes in all, paid or not."""
-        return self.total_minor - self.cancelled_minor
+        return self.total_minor - self.cancelled_minor - self.credited_minor
+
+    @property
+    def refundable_minor(self) -> int:
+        """Paid, and neither given back nor on its way."""
+        return self.paid_minor - self.refunded_minor - self.refund_pending_minor
 
     @property
     def outstanding_minor(self) -> int:
-        return max(0, self.due_minor - self.paid_minor)
+        return max(0, self.due_minor - self.refundable_minor)
+
+    @property
+    def overpaid_minor(self) -> int:
+        """No longer owed, and nobody has asked for its refund yet."""
+        return max(0, self.refundable_minor - self.due_minor)
 
     @property
     def refund_expected_minor(self) -> int:
@@ -209,38 +234,55 @@ class Order(models.Model):
         return max(self.paid_minor, self.authorised_minor) >= self.due_minor
 
     @property
+    def can_be_confirmed(self) -> bool:
+        """Paid for, or to be paid at the door, and kept back by nothing."""
+        is_payable = self.is_covered or self.is_cash_on_delivery
+        return self.state == self.State.PENDING and is_payable and not self.on_hold
+
+    @property
     def tracking_page_url(self) -> str:
         return f"{settings.BASE_URL}/track/{self.tracking_token}/"
 
-    def settle(self, *, failed: bool = False) -> None:
-        """Derive the payment status; `failed` says that the latest attempt was."""
-        owed = self.total_minor if self.state == self.State.CANCELLED else self.due_minor
-        if self.paid_minor >= owed:
-            self.payment_status = self.PaymentStatus.PAID
-        elif self.authorised_minor >= owed:
-            self.payment_status = self.PaymentStatus.AUTHORISED
-        elif self.is_cash_on_delivery:
-            self.payment_status = self.PaymentStatus.COD_PENDING
-        elif failed:
-            self.payment_status = self.PaymentStatus.FAILED
+    def end_holds(self, *, actor: str, now: datetime) -> None:
+        """Of an order that is given up: nothing is left to keep back."""
+        self.on_hold = False
+        self.holds.open().update(released_by=actor, released_at=now)
 
-    def roll_up(self) -> None:
-        """Derive what follows from the lines' counters and from the money: never set by hand."""
+    def roll_up(self, *, payment_failed: bool = False) -> None:
+        """Derive what follows from the lines' counters and from the money: never set by hand.
+
+        `payment_failed` says that the latest attempt to pay was declined.
+        """
+        self.payment_status = self._rolled_up_payment(failed=payment_failed)
         self.fulfilment_status = self._rolled_up_fulfilment()
-        self.complete_if_done()
+        self._complete_if_done()
         self.status = self._public_status()
 
-    def complete_if_done(self) -> None:
+    def _complete_if_done(self) -> None:
         """An order is completed when all of it is delivered and paid, whichever comes last."""
-        if (
-            self.state == self.State.CONFIRMED
-            and self.fulfilment_status == self.Fulfilment.DELIVERED
-            and self.outstanding_minor == 0
-        ):
+        has_arrived = self.fulfilment_status in {self.Fulfilment.DELIVERED, self.Fulfilment.RETURNED}
+        if self.state == self.State.CONFIRMED and has_arrived and self.outstanding_minor == 0:
             self.state = self.State.COMPLETED
+
+    def _rolled_up_payment(self, *, failed: bool) -> PaymentStatus:
+        if self.refunded_minor:
+            is_full = self.refunded_minor == self.paid_minor
+            return self.PaymentStatus.REFUNDED if is_full else self.PaymentStatus.PARTIALLY_REFUNDED
+        if self.paid_minor >= self.due_minor and (self.paid_minor or not self.total_minor):
+            return self.PaymentStatus.PAID
+        if self.authorised_minor and self.is_covered:
+            return self.PaymentStatus.AUTHORISED
+        if self.is_cash_on_delivery and self.state != self.State.CANCELLED:
+            return self.PaymentStatus.COD_PENDING
+        # Stays so until the money comes.
+        if failed or self.payment_status == self.PaymentStatus.FAILED:
+            return self.PaymentStatus.FAILED
+        return self.PaymentStatus.UNPAID
 
     def _rolled_up_fulfilment(self) -> Fulfilment:
         wanted = sum(line.wanted for line in self.items)
+        if wanted and wanted == sum(line.returned for line in self.items):
+            return self.Fulfilment.RETURNED
         stages = (
             (
                 sum(line.delivered for line in self.items),
@@ -280,6 +322,8 @@ class OrderLine(models.Model):
     packed = models.PositiveIntegerField(default=0)
     shipped = models.PositiveIntegerField(default=0)
     delivered = models.PositiveIntegerField(default=0)
+    returned = models.PositiveIntegerField(default=0, help_text="Back in a warehouse, sellable or not.")
+    refunded = models.PositiveIntegerField(default=0, help_text="Cancelled or sent back, and their money given back.")
     warehouse_code = models.CharField(max_length=32, blank=True, help_text="Empty when several warehouses share it.")
 
     class Meta:
@@ -291,6 +335,11 @@ class OrderLine(models.Model):
             ),
             models.CheckConstraint(name="line_shipped_within_packed", condition=Q(shipped__lte=F("packed"))),
             models.CheckConstraint(name="line_delivered_within_shipped", condition=Q(delivered__lte=F("shipped"))),
+            models.CheckConstraint(name="line_returned_within_delivered", condition=Q(returned__lte=F("delivered"))),
+            models.CheckConstraint(
+                name="line_refunded_within_cancelled_and_delivered",
+                condition=Q(refunded__lte=F("cancelled") + F("delivered")),
+            ),
         ]
 
     def __str__(self) -> str:

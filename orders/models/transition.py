@@ -15,6 +15,8 @@ class OrderTransition(Fact):
         SHIPPED = "shipped", "Shipped"
         DELIVERED = "delivered", "Delivered"
         CANCELLED = "cancelled", "Cancelled"
+        HELD = "held", "Put on hold"
+        RELEASED = "released", "Released"
 
     order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="transitions")
     kind = models.CharField(max_length=20, choices=Kind)
@@ -24,7 +26,7 @@ class OrderTransition(Fact):
     actor = models.CharField(max_length=150)
     reason = models.CharField(max_length=500, blank=True)
     # What only this step knows: a cancellation's `units` (line public id -> how many), a delivery's `cod_minor` and
-    # `cod_collected_minor`.
+    # `cod_collected_minor`, the holds of `orders.holds`.
     details = models.JSONField(default=dict, blank=True)
 
     def __str__(self) -> str:

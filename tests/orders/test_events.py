@@ -3,7 +3,7 @@ from datetime import datetime
 
 import pytest
 
-from orders import checkout, couriers, events, fulfilment
+from orders import checkout, couriers, events, fulfilment, holds
 from tests.factories import NOW, make_cart, make_product, pay_for, place_order, ship_order
 from webhooks import catalogue
 from webhooks.catalogue import EventType
@@ -43,6 +43,9 @@ FIELDS = {
     | {"cod_collected_amount"},
     "order.cancelled": ORDER_BLOCK
     | {"lines", "cancelled_at", "cancelled_by", "cancel_reason", "is_full", "refund_expected_amount"},
+    "order.held": ORDER_BLOCK | {"open_hold_kinds", "hold_id", "hold_kind", "hold_reason", "held_at", "held_by"},
+    "order.released": ORDER_BLOCK
+    | {"open_hold_kinds", "released_hold_kinds", "release_reason", "released_at", "released_by"},
     "order.tracking.updated": ORDER_BLOCK | SHIPMENT_BLOCK | TRACKING,
     "order.tracking.exception": ORDER_BLOCK | SHIPMENT_BLOCK | TRACKING,
     "payment.success": PAYMENT,
@@ -63,6 +66,8 @@ def walk(now: datetime) -> None:
         couriers.track(shipment.public_id, status=status, occurred_at=now.replace(hour=hour), source="dhl", now=now)
     declined = place_order(("MUG", 1))
     pay_for(declined, reference="ch_0", result="failed")
+    holds.place(declined.public_id, kind="fraud", reason="Many failures", actor="ann", now=now)
+    holds.release(declined.public_id, actor="ann", now=now)
     checkout.cancel(declined.public_id, reason="", actor="ann", now=now)
 
 
