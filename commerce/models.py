@@ -1,12 +1,16 @@
-"""Rows of the project itself: who may call the API, and what it has already answered."""
+"""Rows of the project itself: who may call the API, what it has already answered, and what others have told us."""
 
 from datetime import timedelta
 from typing import ClassVar
 
+from django.conf import settings
 from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
 from rest_framework_api_key.models import AbstractAPIKey
 
-from webhooks.fields import EncryptedJSONField
+from webhooks.fields import EncryptedJSONField, PublicIdField
+from webhooks.models import Subscription
 
 
 class ApiToken(AbstractAPIKey):
@@ -17,7 +21,7 @@ class ApiToken(AbstractAPIKey):
         max_length=32, blank=True, help_text="Code of the only warehouse it works for. Empty: all of them."
     )
     channel = models.CharField(
-        max_length=32, blank=True, help_text="Sales channel of the orders it places, such as web or pos."
+        max_length=32, blank=True, help_text="Of its orders and sales: web, pos, marketplace or erp. Empty: as each says."
     )
 
     class Meta(AbstractAPIKey.Meta):
@@ -71,3 +75,161 @@ class AuditRun(models.Model):
 
     def __str__(self) -> str:
         return self.day.isoformat()
+
+
+class InboundSource(models.Model):
+    """A courier, gateway or 3PL that tells us things: how it signs, and with which secrets."""
+
+    class Scheme(models.TextChoices):
+        STANDARD = "standard", "Standard Webhooks: a 3PL, ERP or courier that speaks our words"
+        AFTERSHIP = "aftership", "AfterShip: parcels of any courier"
+        EASYPOST = "easypost", "EasyPost: parcels of any courier"
+        STRIPE = "stripe", "Stripe: payments and refunds"
+        HMAC = "hmac", "Any other courier that signs with a shared secret (HMAC)"
+
+    class Algorithm(models.TextChoices):
+        SHA256 = "sha256", "SHA-256"
+        SHA512 = "sha512", "SHA-512"
+        SHA1 = "sha1", "SHA-1"
+
+    class Encoding(models.TextChoices):
+        HEX = "hex", "Hexadecimal"
+        BASE64 = "base64", "Base64"
+
+    name = models.SlugField(
+        max_length=40,
+        unique=True,
+        help_text="What it is called in the history of an order, and the end of its address: dhl, stripe, berlin-3pl.",
+    )
+    scheme = models.CharField("sender", max_length=10, choices=Scheme)
+    # Any of them verifies; newest first: {"secret": "…", "added_at": a moment}.
+    secrets = EncryptedJSONField(default=list)
+    warehouse = models.CharField(
+        max_length=32, blank=True, help_text="Code of the only warehouse it speaks for. Empty: all of them."
+    )
+    is_active = models.BooleanField(
+        "active", default=True, help_text="While it is not, its address answers 404 and nothing is taken in."
+    )
+    # Of Scheme.HMAC only.
+    header = models.CharField("signature header", max_length=100, blank=True)
+    algorithm = models.CharField(max_length=6, choices=Algorithm, default=Algorithm.SHA256)
+    encoding = models.CharField(max_length=6, choices=Encoding, default=Encoding.HEX)
+    prefix = models.CharField(max_length=40, blank=True, help_text="What stands before the signature, such as sha256=")
+    # Our field -> where it stands in the sender's body, such as "data.events.-1.code".
+    paths = models.JSONField(default=dict, blank=True)
+    # The sender's word for a status -> ours.
+    words = models.JSONField(default=dict, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    # A refused message is not kept: what stays of it is that there was one.
+    refused_count = models.PositiveIntegerField(default=0, editable=False)
+    refused_at = models.DateTimeField(null=True, editable=False)
+    refused_reason = models.CharField(max_length=200, blank=True, editable=False)
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def url(self) -> str:
+        return f"{settings.BASE_URL}/api/v1/inbound/{self.name}/"
+
+    @property
+    def live_secrets(self) -> list[str]:
+        return [kept["secret"] for kept in self.secrets]
+
+
+class InboundMessage(models.Model):
+    """What a source told us, as it came, and what came of it. Its state is written by `commerce.inbound` alone."""
+
+    class State(models.TextChoices):
+        RECEIVED = "received", "Received"
+        WAITING = "waiting", "Waiting"
+        PROCESSED = "processed", "Processed"
+        IGNORED = "ignored", "Ignored"
+        PARKED = "parked", "Parked"
+
+    public_id = PublicIdField("inb")
+    source = models.ForeignKey(InboundSource, on_delete=models.PROTECT, related_name="messages", db_index=False)
+    sender_id = models.CharField(max_length=200, help_text="The sender's own id, or a hash of the body.")
+    # Lists of [name, value], secrets masked.
+    headers = models.JSONField(default=list)
+    body = models.BinaryField()
+    state = models.CharField(max_length=10, choices=State, default=State.RECEIVED)
+    attempt_count = models.PositiveIntegerField(default=0)
+    # Attempts before it was reprocessed do not use up the new run of the ladder.
+    attempts_before = models.PositiveIntegerField(default=0)
+    next_attempt_at = models.DateTimeField(null=True, default=timezone.now)
+    # What it waits for, such as a parcel with its tracking number.
+    awaits = models.CharField(max_length=120, blank=True)
+    reason = models.CharField(max_length=500, blank=True, help_text="Why it is not processed.")
+    effect = models.CharField(max_length=300, blank=True, help_text="What it did.")
+    subject = models.CharField(max_length=100, blank=True, help_text="The public id of what it was about.")
+    copies = models.PositiveIntegerField(default=0, help_text="How often it came again.")
+    reprocessed_by = models.CharField(max_length=150, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    processed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        permissions = [("reprocess_inboundmessage", "Can reprocess an inbound message")]
+        constraints = [
+            models.UniqueConstraint("source", "sender_id", name="inbound_once_per_source"),
+            models.CheckConstraint(
+                name="inbound_due_exactly_while_open",
+                condition=Q(state__in=["received", "waiting"], next_attempt_at__isnull=False)
+                | (~Q(state__in=["received", "waiting"]) & Q(next_attempt_at__isnull=True)),
+            ),
+        ]
+        indexes = [
+            models.Index(
+                "next_attempt_at", "id", name="inbound_due", condition=Q(state__in=["received", "waiting"])
+            ),
+            models.Index("awaits", name="inbound_awaits", condition=Q(state="waiting")),
+            models.Index("state", F("id").desc(), name="inbound_by_state"),
+            models.Index("source", F("id").desc(), name="inbound_by_source"),
+            models.Index("subject", F("id").desc(), name="inbound_by_subject"),
+            models.Index("created_at", name="inbound_by_time"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.public_id} from {self.source}"
+
+    @property
+    def is_open(self) -> bool:
+        return self.next_attempt_at is not None
+
+
+class Alarm(models.Model):
+    """A line that was crossed, for as long as it was. `alarms` writes it."""
+
+    class Kind(models.TextChoices):
+        SILENCE = "silence", "No queue cluster"
+        OVERDUE = "overdue", "Deliveries overdue"
+        BACKLOG = "backlog", "Long backlog"
+        FAILING = "failing", "Failing for long"
+        FAILURES = "failures", "Many failures"
+        SLOW = "slow", "Slow delivery"
+
+    KEPT_FOR: ClassVar = timedelta(days=90)
+
+    kind = models.CharField(max_length=10, choices=Kind)
+    # None: it is about all of them.
+    subscription = models.ForeignKey(Subscription, null=True, on_delete=models.CASCADE, related_name="+")
+    words = models.CharField(max_length=300)
+    since = models.DateTimeField()
+    # When the line was last seen crossed.
+    crossed_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, db_index=True)
+    # Whether its beginning, or once it has ended its end, has been mailed.
+    is_told = models.BooleanField(default=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["kind", "subscription"], condition=Q(ended_at=None), name="alarm_open_once_per_subscription"
+            ),
+            models.UniqueConstraint(
+                fields=["kind"], condition=Q(ended_at=None, subscription=None), name="alarm_open_once_for_all"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.subscription}: {self.words}" if self.subscription else self.words

@@ -5,7 +5,7 @@ class WebhooksConfig(AppConfig):
     name = "webhooks"
 
     def ready(self) -> None:
-        from webhooks import checks, cluster, events, parking
+        from webhooks import checks, cluster, events, parking, tallies
 
         cluster.install()
-        del checks, events, parking  # Imported for what they register.
+        del checks, events, parking, tallies  # Imported for what they register.
