@@ -47,6 +47,7 @@ INVENTORY_UPDATED = EventType(
         "version": 12,
         "changed_at": "2026-11-23T18:04:05.123000Z",
     },
+    is_snapshot=True,
 )
 PRODUCT_CREATED = EventType(
     name="product.created",
@@ -61,6 +62,7 @@ PRODUCT_UPDATED = EventType(
     subject=PRODUCT,
     serializer=ProductUpdatedSerializer,
     example=_PRODUCT | {"version": 2, "changed_fields": ["price_amount"], "updated_at": "2026-11-23T18:04:05.123000Z"},
+    is_snapshot=True,
 )
 
 declare(INVENTORY_UPDATED, PRODUCT_CREATED, PRODUCT_UPDATED)

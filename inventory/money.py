@@ -75,6 +75,8 @@ class AmountField(serializers.CharField):
     from the row that is being changed.
     """
 
+    schema_format = "decimal"
+
     def __init__(self, *, currency: str = "currency", **kwargs: Any) -> None:
         self.currency = currency
         super().__init__(**kwargs)

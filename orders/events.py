@@ -113,6 +113,7 @@ CUSTOMER_UPDATED = EventType(
     subject=CUSTOMER,
     serializer=serializers.CustomerUpdated,
     example=examples.CUSTOMER_UPDATED,
+    is_snapshot=True,
 )
 
 declare(

@@ -28,13 +28,17 @@ class Subject:
 
 @dataclass(frozen=True, kw_only=True)
 class EventType:
-    """A kind of event. `serializer` turns the fact it is emitted for into `data`; `example` is one such `data`."""
+    """A kind of event. `serializer` turns the fact it is emitted for into `data`; `example` is one such `data`.
+
+    `is_snapshot`: `data` is all there is to know of the subject, so that the newest one makes the older ones needless.
+    """
 
     name: str
     summary: str
     subject: Subject
     serializer: type[Serializer[Any]]
     example: Mapping[str, Any]
+    is_snapshot: bool = False
 
     @property
     def group(self) -> str:
@@ -57,6 +61,11 @@ def declare(*event_types: EventType) -> None:
 def all_types() -> list[EventType]:
     """In the order they were declared, the apps' order in INSTALLED_APPS."""
     return list(_declared.values())
+
+
+def snapshots() -> list[str]:
+    """The names of those whose newest event makes the older ones of its subject needless."""
+    return [event_type.name for event_type in all_types() if event_type.is_snapshot]
 
 
 def get(name: str) -> EventType:

@@ -49,7 +49,7 @@ TEST = EventType(
 
 
 @dataclass(frozen=True)
-class Condition:
+class Wellbeing:
     """The fact behind `subscription.*`: how one is doing since a moment, or how it had done until then."""
 
     subscription: Subscription
@@ -58,7 +58,7 @@ class Condition:
     at: datetime
 
 
-class ConditionSerializer(serializers.Serializer[Condition]):
+class WellbeingSerializer(serializers.Serializer[Wellbeing]):
     subscription_id = serializers.CharField(source="subscription.public_id")
     subscription_name = serializers.CharField(source="subscription.name")
     state = serializers.ChoiceField(choices=Subscription.State.choices, source="subscription.state")
@@ -69,7 +69,7 @@ class ConditionSerializer(serializers.Serializer[Condition]):
     changed_at = serializers.DateTimeField(source="at")
 
 
-_CONDITION = Subject(
+_TOLD_OF = Subject(
     kind="subscription",
     example="sub_01jdcq9v8k3x5w2m7r4t6y8z0a",
     id=lambda fact: fact.subscription.public_id,
@@ -88,22 +88,22 @@ _FAILING = {
 FAILING = EventType(
     name="subscription.failing",
     summary="A system failed ten times in a row: its events wait, and it is tried now and then.",
-    subject=_CONDITION,
-    serializer=ConditionSerializer,
+    subject=_TOLD_OF,
+    serializer=WellbeingSerializer,
     example=_FAILING,
 )
 RECOVERED = EventType(
     name="subscription.recovered",
     summary="A system that was failing has answered well again; `failing_since` tells since when it had not.",
-    subject=_CONDITION,
-    serializer=ConditionSerializer,
+    subject=_TOLD_OF,
+    serializer=WellbeingSerializer,
     example=_FAILING | {"changed_at": "2026-11-23T21:30:00.000000Z"},
 )
 DISABLED = EventType(
     name="subscription.disabled",
     summary="A system is told nothing any more: staff, its own answer (410) or five days without a success ended it.",
-    subject=_CONDITION,
-    serializer=ConditionSerializer,
+    subject=_TOLD_OF,
+    serializer=WellbeingSerializer,
     example=_FAILING
     | {"state": "disabled", "state_reason": "The receiver answered 410 Gone.", "state_changed_by": "system"},
 )

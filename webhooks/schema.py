@@ -34,10 +34,15 @@ def body_schema(event_type: EventType) -> Schema:
                 "timestamp": {"type": "string", "format": "date-time"},
                 "subject": {"type": "string", "minLength": 1},
                 "sequence": {"type": "integer", "minimum": 1},
-                "data": _of_serializer(event_type.serializer()),
+                "data": data_schema(event_type.serializer),
             }
         ),
     }
+
+
+def data_schema(serializer: type[serializers.Serializer[Any]]) -> Schema:
+    """Of `data` alone."""
+    return _of_serializer(serializer())
 
 
 def body_example(event_type: EventType) -> dict[str, Any]:
@@ -84,6 +89,12 @@ def _text(form: str) -> Callable[[Any], Schema]:
     return lambda _: {"type": "string", "format": form}
 
 
+def _of_text(field: serializers.CharField) -> Schema:
+    """A text with a form of its own names it: `schema_format`."""
+    form = getattr(field, "schema_format", None)
+    return {"type": "string", "format": form} if form else {"type": "string"}
+
+
 def _of_list(field: serializers.ListSerializer[Any] | serializers.ListField) -> Schema:
     items: Any = field.child
     return {"type": "array", "items": _of_field(items)}
@@ -128,5 +139,5 @@ _KINDS: list[tuple[type[Any], Callable[[Any], Schema]]] = [
     (serializers.BooleanField, lambda _: {"type": "boolean"}),
     (serializers.IntegerField, lambda _: {"type": "integer"}),
     (serializers.FloatField, lambda _: {"type": "number"}),
-    (serializers.CharField, lambda _: {"type": "string"}),
+    (serializers.CharField, _of_text),
 ]
