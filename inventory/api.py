@@ -209,6 +209,7 @@ class AdjustmentsView(APIView):
 
     @extend_schema(request=AdjustmentSerializer, responses={201: StockLevelSerializer})
     def post(self, request: Request) -> Response:
+        """By a delta; or to what was counted, unless the level has moved since it was `expected_on_hand` (409)."""
         serializer = AdjustmentSerializer(data=request.data, context={"request": request})
         serializer.is_valid(raise_exception=True)
         apply = stock.adjust if "delta" in serializer.validated_data else stock.count
@@ -221,6 +222,10 @@ class SalesView(APIView):
 
     @extend_schema(request=SaleSerializer, responses={201: SoldSerializer})
     def post(self, request: Request) -> Response:
+        """A till or marketplace has sold these units: all of them are taken, or none. A reference is taken once.
+
+        The safety stock is kept back from every sale but those of a token of the channel pos.
+        """
         serializer = SaleSerializer(data=request.data, context={"request": request})
         serializer.is_valid(raise_exception=True)
         sale = serializer.validated_data
@@ -228,6 +233,7 @@ class SalesView(APIView):
             warehouse=sale["warehouse"],
             lines=[(line["sku"], line["quantity"]) for line in sale["lines"]],
             reference=sale["reference"],
+            channel=getattr(request.auth, "channel", ""),
             actor=str(request.user),
             now=timezone.now(),
         )

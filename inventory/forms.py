@@ -78,7 +78,7 @@ class NewLevelForm(forms.ModelForm):  # type: ignore[type-arg]
 
 class SafetyStockForm(forms.ModelForm):  # type: ignore[type-arg]
     safety_stock = forms.IntegerField(
-        min_value=0, max_value=10**9, help_text="Units that are kept back and never offered."
+        min_value=0, max_value=10**9, help_text="Units that are kept back from every channel but the till (pos)."
     )
 
     class Meta:

@@ -89,7 +89,7 @@ class StockLevel(models.Model):
     warehouse = models.ForeignKey(Warehouse, on_delete=models.PROTECT, related_name="levels")
     on_hand = models.BigIntegerField(default=0, editable=False)
     reserved = models.BigIntegerField(default=0, editable=False)
-    safety_stock = models.BigIntegerField(default=0, help_text="Units that are kept back and never offered.")
+    safety_stock = models.BigIntegerField(default=0, help_text="Units kept back from every channel but the till.")
     version = models.PositiveBigIntegerField(default=0, editable=False, help_text="Counts its movements.")
     updated_at = models.DateTimeField(auto_now_add=True, db_index=True)
 
@@ -168,6 +168,7 @@ class Sale(models.Model):
 
     warehouse = models.ForeignKey(Warehouse, on_delete=models.PROTECT, related_name="+", db_index=False)
     reference = models.CharField(max_length=100)
+    channel = models.CharField(max_length=32, blank=True, help_text="Of the token that told of it.")
     # SKU -> units.
     lines = models.JSONField()
     sold_at = models.DateTimeField()

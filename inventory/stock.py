@@ -71,6 +71,9 @@ class _Room:
     word: str
 
 
+# A till sells what lies on its counter: the safety stock is kept back from every channel but this.
+TILL = "pos"
+
 _AVAILABLE = _Room(F("on_hand") - F("reserved") - F("safety_stock"), "available")
 _UNRESERVED = _Room(F("on_hand") - F("reserved"), "not reserved")
 _RESERVED = _Room(F("reserved") + 0, "reserved")
@@ -105,9 +108,21 @@ def issue(demands: Iterable[Demand], *, reference: str, actor: str, now: datetim
     return _post(entries, _RESERVED, _Cause(Reason.SHIPPED, reference, actor, now))
 
 
+def restock(demands: Iterable[Demand], *, reference: str, actor: str, now: datetime) -> list[StockMovement]:
+    """Units that a customer sent back can be sold again."""
+    entries = [_Entry(level_id, -n, on_hand=n) for level_id, n in _merged(demands)]
+    return _post(entries, _UNRESERVED, _Cause(Reason.RETURNED, reference, actor, now))
+
+
 @transaction.atomic
 def sell(
-    *, warehouse: Warehouse, lines: Iterable[tuple[Product, int]], reference: str, actor: str, now: datetime
+    *,
+    warehouse: Warehouse,
+    lines: Iterable[tuple[Product, int]],
+    reference: str,
+    channel: str = "",
+    actor: str,
+    now: datetime,
 ) -> list[StockMovement]:
     """A till or marketplace has sold these units: takes all of them, or none and InsufficientStock.
 
@@ -119,14 +134,15 @@ def sell(
     sold = {product.sku: quantity for product, quantity in units.items()}
     # Added first: of two calls with one reference, the second waits here until the first has ended.
     sale, is_new = Sale.objects.get_or_create(
-        warehouse=warehouse, reference=reference, defaults={"lines": sold, "sold_at": now}
+        warehouse=warehouse, reference=reference, defaults={"lines": sold, "channel": channel, "sold_at": now}
     )
     if sale.lines != sold:
         raise ReferenceReused(f"The sale {reference} of {warehouse} is of other lines: use a new reference.")
     if not is_new:
         return _movements_of(sale)
     entries = [_Entry(_level(product, warehouse).pk, n, on_hand=-n) for product, n in units.items()]
-    return _post(entries, _AVAILABLE, _Cause(Reason.SOLD, reference, actor, now))
+    room = _UNRESERVED if channel == TILL else _AVAILABLE
+    return _post(entries, room, _Cause(Reason.SOLD, reference, actor, now))
 
 
 @transaction.atomic

@@ -10,8 +10,9 @@ from rest_framework.fields import empty
 from inventory.models import is_country
 from inventory.money import AmountField, CurrencyField
 from orders import fulfilment
-from orders.models import Customer, Payment
+from orders.models import Customer, Hold, Payment
 from orders.models.shipment import TrackingStatus
+from orders.verdicts import Verdict
 from webhooks.bodies import Body
 
 MOST_LINES = 100
@@ -87,7 +88,13 @@ class PlaceOrder(Body):
     lines = CartLine(many=True, allow_empty=False, max_length=MOST_LINES)  # type: ignore[call-arg]
     shipping_address = CartAddress()
     payment = CartPayment()
-    channel = OptionalText(max_length=40, help_text="A token's own channel goes before it. Without either: web.")
+    channel = OptionalText(max_length=40, help_text="A token's own channel, if it has one. Without either: web.")
+
+    def validate_channel(self, channel: str) -> str:
+        own = getattr(self.context["request"].auth, "channel", "")
+        if own and channel not in ("", own):
+            raise serializers.ValidationError(f"This token sells on the channel {own} alone.", code="other_channel")
+        return channel
 
 
 class Nothing(Body):
@@ -119,6 +126,21 @@ class ChoosesLines(Body):
 
 class CancelOrder(ChoosesLines):
     reason = serializers.CharField(max_length=500)
+
+
+class HoldOrder(Body):
+    kind = serializers.ChoiceField(Hold.Kind.choices)
+    reason = serializers.CharField(max_length=500)
+
+
+class ReleaseOrder(Body):
+    kind = serializers.ChoiceField(Hold.Kind.choices, required=False, help_text="Without it: all of its holds.")
+
+
+class GiveVerdict(Body):
+    verdict = serializers.ChoiceField(
+        Verdict.choices, help_text="`accept` ends its fraud and verification holds, `reject` cancels it as fraud."
+    )
 
 
 class RecordPayment(Body):

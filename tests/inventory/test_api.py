@@ -22,8 +22,8 @@ Balance = Callable[[StockLevel], tuple[int, int, int]]
 class Caller:
     """A program with a token."""
 
-    def __init__(self, *scopes: str, warehouse: str = "") -> None:
-        secret = tokens.issue("ERP", scopes=scopes, warehouse=warehouse)
+    def __init__(self, *scopes: str, warehouse: str = "", channel: str = "") -> None:
+        secret = tokens.issue("ERP", scopes=scopes, warehouse=warehouse, channel=channel)
         self.client = Client(headers={"Authorization": f"Bearer {secret}"})
 
     def get(self, path: str, **query: str) -> Any:
@@ -442,6 +442,21 @@ class TestSales:
 
         assert (again.status_code, again.json()) == (201, first.json())
         assert balance(level) == (8, 0, 2)
+
+    @pytest.mark.parametrize(("channel", "left"), [("", 0), ("web", 0), ("marketplace", 0), ("erp", 0), ("pos", 8)])
+    def test_the_safety_stock_is_kept_back_from_all_but_tills(
+        self, level: StockLevel, balance: Balance, channel: str, left: int
+    ) -> None:
+        stock.keep_back(level, safety_stock=9, actor="ann", now=NOW)
+
+        answer = Caller("inventory", channel=channel).post("inventory/sales/", SALE)
+
+        if left:
+            assert (answer.status_code, balance(level)[0]) == (201, left)
+            assert Sale.objects.get().channel == channel
+        else:
+            assert (answer.status_code, answer.json()["errors"][0]["available"]) == (409, 1)
+            assert balance(level)[0] == 10
 
     def test_refuses_a_reference_of_another_sale(self, erp: Caller, level: StockLevel, balance: Balance) -> None:
         erp.post("inventory/sales/", SALE)

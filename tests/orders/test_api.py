@@ -105,14 +105,24 @@ class TestPlacing:
         assert [order.transitions.get().actor for order in Order.objects.order_by("pk")] == ["storefront", "ERP"]
 
     @pytest.mark.parametrize(
-        ("own", "wished", "taken"), [("", None, "web"), ("", "app", "app"), ("pos", "app", "pos"), ("pos", None, "pos")]
+        ("own", "wished", "taken"), [("", None, "web"), ("", "app", "app"), ("pos", "pos", "pos"), ("pos", None, "pos")]
     )
-    def test_a_token_s_own_channel_goes_before_the_body_s(self, own: str, wished: str | None, taken: str) -> None:
+    def test_carries_the_channel_of_its_token_or_the_body_s(self, own: str, wished: str | None, taken: str) -> None:
         make_product("MUG")
 
         order = Caller("storefront", channel=own).post("orders/", BODY | {"channel": wished}).json()
 
         assert order["channel"] == taken
+
+    def test_a_body_may_not_contradict_the_channel_of_the_token(self) -> None:
+        make_product("MUG")
+
+        answer = Caller("storefront", channel="pos").post("orders/", BODY | {"channel": "web"})
+
+        [error] = answer.json()["errors"]
+        assert (answer.status_code, error["field"], error["code"]) == (400, "channel", "other_channel")
+        assert error["detail"] == "This token sells on the channel pos alone."
+        assert not Order.objects.exists()
 
     def test_out_of_stock_says_what_is_available_and_keeps_nothing(self, anybody: Caller) -> None:
         make_product("MUG", on_hand=1)
