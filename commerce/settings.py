@@ -152,6 +152,12 @@ def _read_email() -> dict[str, Any]:
     return email
 
 
+def _read_sender(email: dict[str, Any]) -> str:
+    """Who mails are from: whom the mail server knows us as, or else somebody at our own address."""
+    user: str = email.get("EMAIL_HOST_USER") or ""
+    return user if "@" in user else f"commerce-engine@{urlsplit(BASE_URL).hostname}"
+
+
 DEBUG = _read_bool("DEBUG")
 SECRET_KEY = _read_secret_key(debug=DEBUG)
 ENCRYPTION_KEYS = _read_encryption_keys(debug=DEBUG)
@@ -164,7 +170,10 @@ LOG_FORMAT = _read_choice("LOG_FORMAT", {"text", "json"})
 
 DATABASES = {"default": _read_database()}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-vars().update(_read_email())
+_EMAIL = _read_email()
+vars().update(_EMAIL)
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = _read_sender(_EMAIL)
+EMAIL_TIMEOUT = 10
 
 INSTALLED_APPS = [
     "commerce.apps.CommerceConfig",
@@ -248,6 +257,8 @@ LOGIN_URL = "admin:login"
 _SERVED_BY_TLS = BASE_URL.startswith("https://")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _SERVED_BY_TLS
 SECURE_SSL_REDIRECT = _SERVED_BY_TLS and not DEBUG
+# Probes come from within, and take a redirect for an answer.
+SECURE_REDIRECT_EXEMPT = ["^healthz$", "^readyz$"]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_HSTS_SECONDS = 31_536_000 if _SERVED_BY_TLS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = _SERVED_BY_TLS
@@ -293,6 +304,7 @@ SPECTACULAR_SETTINGS = {
         "SubscriptionState": "webhooks.models.Subscription.State",
         "DeliveryState": "webhooks.models.Delivery.State",
         "PaymentKind": "orders.models.Payment.Kind",
+        "HoldKind": "orders.models.hold.HoldKind",
         "ReplayKind": "webhooks.models.Replay.Kind",
     },
     "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "commerce.openapi.add_problems"],

@@ -2,8 +2,10 @@
 
 from django.utils import timezone
 
+from commerce import alarms
 from commerce.audit import audit_tonight
-from commerce.models import Heartbeat, IdempotencyRecord
+from commerce.inbound import processing
+from commerce.models import Alarm, Heartbeat, IdempotencyRecord
 from webhooks.sources import every
 
 
@@ -17,6 +19,27 @@ def forget_old_answers() -> None:
     IdempotencyRecord.objects.filter(started_at__lt=timezone.now() - IdempotencyRecord.KEPT_FOR).delete()
 
 
+@every(alarms.LOOK_EVERY_S)
+def look_for_alarms() -> None:
+    alarms.check(now=timezone.now())
+
+
+@every(3600)
+def forget_old_alarms() -> None:
+    Alarm.objects.filter(ended_at__lt=timezone.now() - Alarm.KEPT_FOR).delete()
+
+
 @every(300)
 def audit() -> None:
     audit_tonight(now=timezone.now())
+
+
+@every(processing.TICK_S)
+def take_in() -> None:
+    """Rung for when a message was kept; the clock finds what a lost ring has missed, and what is due again."""
+    processing.work_off()
+
+
+@every(300)
+def forget_old_messages() -> None:
+    processing.forget(now=timezone.now())

@@ -29,6 +29,7 @@ SCOPES = {
     "catalogue": "Write products.",
     "webhooks": "Manage subscriptions, read and resend deliveries.",
     "events": "Read the feed of events.",
+    "metrics": "Read /metrics.",
 }
 
 

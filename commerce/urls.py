@@ -4,7 +4,8 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from commerce import health, problems
+from commerce import health, problems, prometheus
+from commerce.inbound.api import InboundView
 
 urlpatterns = [
     path("admin/", admin.site.urls),
@@ -14,8 +15,10 @@ urlpatterns = [
     path("api/v1/", include("inventory.urls")),
     path("api/v1/", include("orders.urls")),
     path("api/v1/", include("webhooks.urls")),
+    path("api/v1/inbound/<slug:source>/", InboundView.as_view(), name="inbound"),
     re_path("^api/", problems.unknown_url),
     path("healthz", health.healthz),
     path("readyz", health.readyz),
+    path("metrics", prometheus.metrics),
 ]
 handler500 = problems.server_error

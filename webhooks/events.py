@@ -94,7 +94,7 @@ FAILING = EventType(
 )
 RECOVERED = EventType(
     name="subscription.recovered",
-    summary="A system that was failing has answered well again; `failing_since` tells since when it had not.",
+    summary="A system that was failing has answered well again; failing_since tells since when it had not.",
     subject=_TOLD_OF,
     serializer=WellbeingSerializer,
     example=_FAILING | {"changed_at": "2026-11-23T21:30:00.000000Z"},

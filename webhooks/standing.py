@@ -84,7 +84,9 @@ class Standing:
         return now - self.due_since if self.due_since else timedelta(0)
 
 
-_COUNT = "(SELECT count(*) FROM (SELECT 1 FROM webhooks_delivery d WHERE d.subscription_id = s.id AND {which} LIMIT %s) n)"
+_COUNT = (
+    "(SELECT count(*) FROM (SELECT 1 FROM webhooks_delivery d WHERE d.subscription_id = s.id AND {which} LIMIT %s) n)"
+)
 _OLDEST = """(
     SELECT d.next_attempt_at FROM webhooks_delivery d
     WHERE d.subscription_id = s.id AND d.state = 'pending' AND d.lane = {lane} ORDER BY d.next_attempt_at LIMIT 1
@@ -96,7 +98,7 @@ _COUNTS = {
     "sending": "d.state = 'sending'",
 }
 _STANDINGS = f"""
-    SELECT s.id, s.public_id, s.name, s.url, s.state, s.state_reason, s.state_changed_at, s.state_changed_by, s.ordering,
+    SELECT s.id, s.public_id, s.name, s.state, s.state_reason, s.state_changed_at, s.state_changed_by, s.ordering,
         s.max_in_flight, s.max_per_second, s.consecutive_failures, s.failing_since, s.resting_until, s.throttled,
         {", ".join(f"{_COUNT.format(which=which)} AS {name}" for name, which in _COUNTS.items())},
         {", ".join(f"{_OLDEST.format(lane=lane)} AS oldest_{lane}" for lane in Delivery.Lane.values)}

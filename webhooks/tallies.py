@@ -89,7 +89,8 @@ def _outcomes(after: int, until: int) -> Iterable[dict[str, Any]]:
 _ADD = """
     INSERT INTO webhooks_tally (subscription_id, at, reason, latency, count, milliseconds) {rows}
     ON CONFLICT (subscription_id, at, reason, latency) DO UPDATE
-    SET count = webhooks_tally.count + excluded.count, milliseconds = webhooks_tally.milliseconds + excluded.milliseconds
+    SET count = webhooks_tally.count + excluded.count,
+        milliseconds = webhooks_tally.milliseconds + excluded.milliseconds
 """
 
 

@@ -3,14 +3,14 @@
 import os
 import socket
 from collections.abc import Sequence
-from threading import Event
+from threading import Event, Thread
 from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from commerce import database, demo_store, processes
+from commerce import alarms, database, demo_store, processes
 from commerce.processes import Child
 from inventory.models import Product
 from webhooks.fields import UnreadableSecret
@@ -49,6 +49,7 @@ class Command(BaseCommand):
                 children.append(processes.web(host=host, port=web_port))
             if not web_only:
                 children.append(processes.cluster())
+            Thread(target=alarms.watch_for_silence, args=(stop,), daemon=True).start()
             self._watch(children, stop, host=host, port=web_port)
         finally:
             processes.stop(children)
