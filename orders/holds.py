@@ -38,13 +38,7 @@ def release(order_id: str, *, kinds: Collection[str] | None = None, actor: str, 
 
     Raises InvalidTransition when none of them is open.
     """
-    return let_go(lock(order_id), kinds=kinds, actor=actor, now=now)
-
-
-def let_go(
-    order: Order, *, kinds: Collection[str] | None = None, reason: str = "", actor: str, now: datetime
-) -> OrderTransition:
-    """`release`, for a caller that has the order's lock."""
+    order = lock(order_id)
     require(order, Kind.RELEASED)
     still = open_kinds(order)
     ended = [kind for kind in still if kinds is None or kind in kinds]
@@ -55,7 +49,7 @@ def let_go(
     left = sorted(set(still) - set(ended))
     order.on_hold = bool(left)
     details = {"kinds": ended, "open_kinds": left}
-    fact = record(order, Kind.RELEASED, actor=actor, now=now, reason=reason, details=details)
+    fact = record(order, Kind.RELEASED, actor=actor, now=now, details=details)
     if order.can_be_confirmed:
         accept(order, actor=actor, now=now)
     return fact

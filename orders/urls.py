@@ -1,6 +1,6 @@
 from django.urls import path
 
-from orders.api import customers, fulfilment, orders, tracking
+from orders.api import customers, fulfilment, holds, orders, tracking
 
 ORDER = "orders/<slug:order_id>/"
 SHIPMENT = "fulfilment/shipments/<slug:shipment_id>/"
@@ -10,6 +10,9 @@ urlpatterns = [
     path(ORDER, orders.OrderView.as_view(), name="order"),
     path(f"{ORDER}confirm/", orders.ConfirmView.as_view(), name="order-confirm"),
     path(f"{ORDER}cancel/", orders.CancelView.as_view(), name="order-cancel"),
+    path(f"{ORDER}hold/", holds.HoldView.as_view(), name="order-hold"),
+    path(f"{ORDER}release/", holds.ReleaseView.as_view(), name="order-release"),
+    path(f"{ORDER}verdict/", holds.VerdictView.as_view(), name="order-verdict"),
     path(f"{ORDER}payments/", orders.PaymentsView.as_view(), name="order-payments"),
     path("fulfilment/orders/", fulfilment.OrdersToFulfilView.as_view(), name="orders-to-fulfil"),
     path("fulfilment/orders/<slug:order_id>/pack/", fulfilment.PackView.as_view(), name="order-pack"),
@@ -17,6 +20,7 @@ urlpatterns = [
     path(f"{SHIPMENT}tracking/", fulfilment.TrackingView.as_view(), name="shipment-tracking"),
     path(f"{SHIPMENT}deliver/", fulfilment.DeliverView.as_view(), name="shipment-deliver"),
     path("track/<slug:token>/", tracking.TrackView.as_view(), name="track"),
+    path("track/<slug:token>/stream", tracking.TrackStreamView.as_view(), name="track-stream"),
     path("track/<slug:token>/cancel/", tracking.CancelByCustomerView.as_view(), name="track-cancel"),
     path("customers/", customers.CustomersView.as_view(), name="customers"),
     path("customers/<slug:customer_id>/", customers.CustomerView.as_view(), name="customer"),

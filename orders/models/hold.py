@@ -56,8 +56,9 @@ class HoldRule(models.Model):
         constraints = [
             models.CheckConstraint(
                 name="hold_rule_has_its_threshold",
-                condition=Q(test__in=["failed_payments", "many_orders"], count__gte=1)
-                | (Q(test="first_order_above", amount_minor__gte=1) & ~Q(currency=""))
+                # A comparison with null would let the row pass.
+                condition=Q(test__in=["failed_payments", "many_orders"], count__isnull=False, count__gte=1)
+                | (Q(test="first_order_above", amount_minor__isnull=False, amount_minor__gte=1) & ~Q(currency=""))
                 | Q(test__in=["ships_to", "ships_beyond"]),
             ),
         ]
