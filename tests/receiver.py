@@ -1,7 +1,9 @@
 """A real HTTP server on loopback that keeps what it is sent, and answers, or misbehaves, as it is told to."""
 
 import gzip
+import socket
 import ssl
+import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -28,18 +30,22 @@ class Answer:
 
 @dataclass(frozen=True)
 class Wire:
-    """Bytes put on the connection as they are; a number is a pause in seconds. Then the connection is closed."""
+    """Bytes put on the connection as they are; a number is a pause in seconds. Then the connection ends."""
 
     parts: Sequence[bytes | float]
+    is_torn: bool = False  # It ends with a reset.
 
 
 Reply = Answer | Wire
 Script = Callable[[Received], Reply]
 
 OK_HEAD = b"HTTP/1.1 200 OK\r\n"
+# On, for no time at all: to close is to reset (socket(7)).
+LINGER_NOT = struct.pack("ii", 1, 0)
 
 # Ways to misbehave.
 HANG_UP = Wire([])
+RESET = Wire([], is_torn=True)
 SILENCE = Wire([60.0])
 MALFORMED_STATUS = Wire([b"HTTP/1.1 two hundred\r\n\r\n"])
 NOT_HTTP = Wire([b"220 mail.example ESMTP ready\r\n"])
@@ -141,6 +147,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _put(self, wire: Wire) -> None:
         self.close_connection = True
+        if wire.is_torn:
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
         for part in wire.parts:
             if isinstance(part, bytes):
                 self.wfile.write(part)

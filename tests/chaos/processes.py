@@ -1,4 +1,4 @@
-"""Real processes of the product on the database of the running test."""
+"""Real processes of the product on a database of ours."""
 
 import os
 import signal
@@ -6,15 +6,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 import psutil
 from django.conf import settings
 from django.db import connection
-
-LEASE_S = 2.0
 
 
 def database_url() -> str:
@@ -24,15 +22,22 @@ def database_url() -> str:
     return urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}").geturl()
 
 
-def start(*command: str) -> subprocess.Popen[bytes]:
+def start(*command: str, log: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
     """A Python with the product's settings; `command` is what follows `python`."""
     environment = {
         **os.environ,
-        "DJANGO_SETTINGS_MODULE": "tests.settings",
+        "DJANGO_SETTINGS_MODULE": "tests.chaos.settings",
         "DATABASE_URL": database_url(),
         "WORKERS": "2",
     }
-    return subprocess.Popen([sys.executable, *command], cwd=settings.BASE_DIR, env=environment, start_new_session=True)
+    return subprocess.Popen(
+        [sys.executable, *command],
+        cwd=settings.BASE_DIR,
+        env=environment,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )
 
 
 def run(code: str) -> int:
@@ -41,11 +46,42 @@ def run(code: str) -> int:
         return process.wait(30)
 
 
-class Cluster:
+class Running:
+    """A process of the product with all it has started."""
+
+    def __init__(self, *command: str, log: IO[bytes] | None = None) -> None:
+        self._command, self._log = command, log
+        self.start()
+
+    def start(self) -> None:
+        self.process = start(*self._command, log=self._log)
+
+    def kill(self) -> None:
+        """All of it at once, as when its machine goes down; orphans too."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(10)
+
+    def revive(self) -> bool:
+        """Start it again if it has ended, as `manage.py up` and systemd do; whether it had."""
+        if self.process.poll() is None:
+            return False
+        self.kill()
+        self.start()
+        return True
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(30)
+
+
+class Cluster(Running):
     """A running `qcluster`."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self.process = process
+    SIZE = 5  # Sentinel, two workers, monitor and pusher.
+
+    def __init__(self, log: IO[bytes] | None = None) -> None:
+        super().__init__("-m", "django", "qcluster", log=log)
 
     def workers(self) -> list[int]:
         """And, last, monitor and pusher: the sentinel starts its workers first, and replaces what dies."""
@@ -53,23 +89,19 @@ class Cluster:
         started = sorted(sentinel.children(), key=lambda child: (child.create_time(), child.pid))
         return [child.pid for child in started]
 
-    def stop(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(30)
+    def is_whole(self) -> bool:
+        return len(family(self.process.pid)) >= self.SIZE
 
 
 @contextmanager
 def running_cluster() -> Iterator[Cluster]:
     """Up and waiting for work; whatever is left of it is ended."""
-    process = start("-m", "tests.chaos.manage", str(LEASE_S), "qcluster")
+    cluster = Cluster()
     try:
-        cluster = Cluster(process)
-        wait_until(lambda: len(family(process.pid)) >= 5, what="cluster with two workers", timeout_s=60)
+        wait_until(cluster.is_whole, what="cluster with two workers", timeout_s=60)
         yield cluster
     finally:
-        for one in [process.pid, *family(process.pid)]:
-            kill(one)
-        process.wait(10)
+        cluster.kill()
 
 
 def family(pid: int) -> list[int]:
