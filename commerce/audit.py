@@ -4,7 +4,7 @@ Each check is one statement, so that it sees one moment of the database however 
 have taken away, and what a subscription wanted before it was last changed, cannot be proved and is left out.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -24,7 +24,7 @@ from orders.couriers import EXCEPTIONS
 from orders.events import CUSTOMER_CREATED, ORDER_TRACKING_EXCEPTION, ORDER_TRACKING_UPDATED
 from orders.models import Customer, OrderLine, OrderTransition, Payment, TrackingUpdate
 from orders.signals import BY_KIND, BY_RESULT
-from webhooks import catalogue, retention
+from webhooks import catalogue, replay, retention
 from webhooks.events import TEST
 from webhooks.models import Delivery, Event, EventSequence, Subscription
 
@@ -166,17 +166,30 @@ _UNOWED = """
 def _unowed_events(now: datetime) -> Iterator[str]:
     """Events without a delivery to a subscription that has wanted them since before they were written."""
     oldest = now - retention.KEEP_DELIVERED
+    saved = Subscription.objects.exclude(state=Subscription.State.DRAFT)
+    since = {subscription: max(subscription.wants_since + SETTLING, oldest) for subscription in saved}
+    yield from _unowed_by_type({each: moment for each, moment in since.items() if not each.conditions})
+    for subscription in since:
+        if subscription.conditions:
+            for event in replay.missing(subscription, since=since[subscription]):
+                yield _unowed(event.public_id, event.type, event.label, subscription.name)
+
+
+def _unowed_by_type(since: Mapping[Subscription, datetime]) -> Iterator[str]:
     wishes: list[Any] = []
-    for subscription in Subscription.objects.exclude(state=Subscription.State.DRAFT):
-        since = _adapt(max(subscription.wants_since + SETTLING, oldest))
+    for subscription, moment in since.items():
         for event_type in catalogue.all_types():
             if event_type is not TEST and subscription.wants(event_type.name):
-                wishes += [subscription.pk, event_type.name, since]
+                wishes += [subscription.pk, event_type.name, _adapt(moment)]
     if not wishes:
         return
     rows = ", ".join(["(%s, %s, %s)"] * (len(wishes) // 3))
     for name, event_id, event_type, label in _rows(_UNOWED.format(wishes=rows), wishes):
-        yield f"{event_id} ({event_type}, {label}) is not owed to {name}, which wants it."
+        yield _unowed(event_id, event_type, label, name)
+
+
+def _unowed(event_id: str, event_type: str, label: str, name: str) -> str:
+    return f"{event_id} ({event_type}, {label}) is not owed to {name}, which wants it."
 
 
 # Stock and orders

@@ -40,6 +40,9 @@ class Subscription(models.Model):
     # Not a URLField: that refuses the bare host names of private networks. `subscriptions.check_url` is the judge.
     url = models.CharField("callback URL", max_length=2000)
     event_types = models.JSONField(default=list, help_text='Names, groups such as "order.*", or "*" for everything.')
+    # As `conditions.check` lets them pass: {"field": "channel", "operator": "eq", "value": "pos"}.
+    conditions = models.JSONField(default=list, blank=True)
+    compact = models.BooleanField("latest wins", default=False)
     headers = EncryptedJSONField(default=dict)
     # Newest first, as `signing.new_secret` makes them: {"secret": "whsec_…", "created_at": a moment, "expires_at": one
     # or null}.
@@ -104,7 +107,7 @@ class Subscription(models.Model):
 
     def save(self, **kwargs: Any) -> None:
         written = kwargs.get("update_fields")
-        if written is not None and "event_types" in written:
+        if written is not None and not {"event_types", "conditions"}.isdisjoint(written):
             self.wants_since = timezone.now()
             kwargs["update_fields"] = {*written, "wants_since"}
         super().save(**kwargs)

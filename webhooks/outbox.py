@@ -7,10 +7,13 @@ from typing import Any
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection, transaction
 
-from webhooks import broker
+from webhooks import broker, conditions
 from webhooks.catalogue import API_VERSION, EventType
 from webhooks.fields import new_public_id
 from webhooks.models import Delivery, Event, EventSequence, Subscription
+
+# Where PostgreSQL tells, with each commit, the subjects of its events.
+CHANNEL = "events"
 
 
 def emit(event_type: EventType, fact: Any, *, only_to: Subscription | None = None) -> Event:
@@ -23,17 +26,23 @@ def emit(event_type: EventType, fact: Any, *, only_to: Subscription | None = Non
         raise transaction.TransactionManagementError(
             f"{event_type.name} must be emitted in the transaction of its change."
         )
-    event = _build(event_type, fact)
+    event, data = _build(event_type, fact)
     event.save(force_insert=True)
-    _owe(event, [only_to] if only_to else _subscriptions_to(event))
+    _owe(event, [only_to] if only_to else _subscriptions_to(event_type, data))
     return event
 
 
 def amend(event: Event, event_type: EventType, fact: Any) -> None:
-    """Freeze anew an event of the running transaction: several changes of one row are told once, as they ended."""
+    """Freeze anew an event of the running transaction: several changes of one row are told once, as they ended.
+
+    And to whom that is to be told: what it was at first may have met other conditions.
+    """
+    data = event_type.serializer(fact).data
     event.occurred_at = fact.at
-    event.body = freeze(event, event_type.serializer(fact).data)
+    event.body = freeze(event, data)
     event.save(update_fields=["occurred_at", "body"])
+    event.deliveries.all().delete()
+    _owe(event, _subscriptions_to(event_type, data))
 
 
 def retract(event: Event) -> None:
@@ -61,7 +70,8 @@ def rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _build(event_type: EventType, fact: Any) -> Event:
+def _build(event_type: EventType, fact: Any) -> tuple[Event, Any]:
+    """The event, not yet saved, and its `data`."""
     subject = event_type.subject.id(fact)
     event = Event(
         public_id=new_public_id("evt"),
@@ -71,24 +81,33 @@ def _build(event_type: EventType, fact: Any) -> Event:
         sequence=_next_sequence(subject),
         occurred_at=fact.at,
     )
-    event.body = freeze(event, event_type.serializer(fact).data)
-    return event
+    data = event_type.serializer(fact).data
+    event.body = freeze(event, data)
+    return event, data
 
 
 def _next_sequence(subject: str) -> int:
-    """One more than the subject's last. Holds the subject's row until commit: sequence order is commit order."""
+    """One more than the subject's last. Holds the subject's row until commit: sequence order is commit order.
+
+    The same statement wakes the open streams once that commit is done.
+    """
+    wakes = f", pg_notify('{CHANNEL}', subject)" if connection.vendor == "postgresql" else ""
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO webhooks_eventsequence (subject, last) VALUES (%s, 1)"
-            " ON CONFLICT (subject) DO UPDATE SET last = webhooks_eventsequence.last + 1 RETURNING last",
+            f" ON CONFLICT (subject) DO UPDATE SET last = webhooks_eventsequence.last + 1 RETURNING last{wakes}",
             [subject],
         )
         return int(cursor.fetchone()[0])
 
 
-def _subscriptions_to(event: Event) -> list[Subscription]:
-    told = Subscription.objects.exclude(state=Subscription.State.DRAFT).only("id", "state", "event_types")
-    return [subscription for subscription in told if subscription.wants(event.type)]
+def _subscriptions_to(event_type: EventType, data: Any) -> list[Subscription]:
+    saved = Subscription.objects.exclude(state=Subscription.State.DRAFT)
+    return [
+        subscription
+        for subscription in saved.only("id", "state", "event_types", "conditions")
+        if subscription.wants(event_type.name) and conditions.hold(subscription.conditions, event_type, data)
+    ]
 
 
 def _owe(event: Event, subscriptions: list[Subscription]) -> None:

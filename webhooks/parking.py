@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
-from webhooks import broker, claims
+from webhooks import broker, claims, compaction
 from webhooks.models import Delivery, Subscription
 from webhooks.timers import every
 
@@ -32,6 +32,8 @@ def work(*, now: datetime) -> None:
     """One statement while nothing is parked."""
     parked = Exists(Delivery.objects.filter(subscription=OuterRef("pk"), state=State.PARKED))
     for subscription in claims.rested(now).filter(parked | Q(recovered_at__isnull=False)):
+        if subscription.compact:
+            compaction.settle_parked(subscription)
         if subscription.resting_until is not None:
             _probe_by_circuit(subscription, now=now)
         elif subscription.recovered_at is not None:

@@ -1,14 +1,15 @@
 """Sending again what was sent, failed or was skipped, and sending what a subscription was never owed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Exists, F, Max, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from webhooks import broker, catalogue
+from webhooks import broker, catalogue, compaction, conditions
 from webhooks.errors import DomainError
 from webhooks.events import TEST
 from webhooks.models import Delivery, Event, Replay, Subscription
@@ -20,6 +21,8 @@ State = Delivery.State
 # What a replay puts on its way at a time, and how often: 250 a second for each subscription at most.
 BATCH = 500
 PACE = timedelta(seconds=2)
+# How many events it looks at for those that meet a subscription's conditions.
+LOOK_AHEAD = 2_000
 # Never sent, or failed in its present run of the schedule: one that was put back already is in a new run.
 _RECOVERABLE = Q(state__in=[State.PARKED, State.SKIPPED]) | Q(
     state=State.PENDING, attempt_count__gt=F("attempts_before")
@@ -58,7 +61,7 @@ def _put_back(deliveries: QuerySet[Delivery], *, lane: Delivery.Lane, by: str, n
 
 def count_recoverable(subscription: Subscription, *, since: datetime) -> int:
     """Deliveries owed since then that failed, were parked or were skipped."""
-    return _recoverable(subscription, since).count()
+    return count(Replay.Kind.FAILED, subscription, since=since)
 
 
 def recover(subscription: Subscription, *, since: datetime, by: str, now: datetime) -> Replay:
@@ -68,7 +71,7 @@ def recover(subscription: Subscription, *, since: datetime, by: str, now: dateti
 
 def count_missing(subscription: Subscription, *, since: datetime) -> int:
     """Events written since then that the subscription wants now and never had a delivery of."""
-    return _missing(subscription, since).count()
+    return count(Replay.Kind.MISSING, subscription, since=since)
 
 
 def replay_missing(subscription: Subscription, *, since: datetime, by: str, now: datetime) -> Replay:
@@ -77,11 +80,22 @@ def replay_missing(subscription: Subscription, *, since: datetime, by: str, now:
 
 
 def _recoverable(subscription: Subscription, since: datetime) -> QuerySet[Any]:
-    return Delivery.objects.filter(_RECOVERABLE, subscription=subscription, created_at__gte=since)
+    owed = Delivery.objects.filter(subscription=subscription, created_at__gte=since)
+    found = owed.filter(_RECOVERABLE)
+    return found.exclude(pk__in=compaction.outdated(found, by=owed).values("pk")) if subscription.compact else found
+
+
+def missing(subscription: Subscription, *, since: datetime) -> Iterator[Event]:
+    """Events written since then that it wants and has no delivery of, the oldest first. One statement.
+
+    Conditions are not the database's to check: of a subscription that has some, each event of its types is read.
+    """
+    found = _missing(subscription, since).order_by("pk").iterator()
+    return (event for event in found if conditions.hold_of(subscription.conditions, event))
 
 
 def _missing(subscription: Subscription, since: datetime) -> QuerySet[Any]:
-    # A test event is for one subscription alone.
+    """As far as the types tell. A test event is for one subscription alone."""
     types = [each.name for each in catalogue.all_types() if each is not TEST and subscription.wants(each.name)]
     owed = Delivery.objects.filter(event=OuterRef("pk"), subscription=subscription)
     return Event.objects.filter(~Exists(owed), type__in=types, created_at__gte=since)
@@ -94,24 +108,32 @@ _WANTED: dict[str, Callable[[Subscription, datetime], QuerySet[Any]]] = {
 
 
 def count(kind: str, subscription: Subscription, *, since: datetime) -> int:
-    return _WANTED[kind](subscription, since).count()
+    return _extent(kind, subscription, since)[0]
 
 
 def start(kind: str, subscription: Subscription, *, since: datetime, by: str, now: datetime) -> Replay:
     """What comes to be wanted after this moment is left to the engine."""
     _require_receiver(subscription)
-    wanted = _WANTED[kind](subscription, since)
-    total = wanted.count()
+    total, last = _extent(kind, subscription, since)
     return Replay.objects.create(
         subscription=subscription,
         kind=kind,
         since=since,
-        until_id=wanted.aggregate(last=Max("pk"))["last"] or 0,
+        until_id=last,
         total=total,
         started_by=by,
         started_at=now,
         finished_at=None if total else now,
     )
+
+
+def _extent(kind: str, subscription: Subscription, since: datetime) -> tuple[int, int]:
+    """How many there are, and the key of the last."""
+    if kind == Replay.Kind.MISSING and subscription.conditions:
+        keys = [event.pk for event in missing(subscription, since=since)]
+        return len(keys), max(keys, default=0)
+    found = _WANTED[kind](subscription, since).aggregate(total=Count("pk"), last=Max("pk"))
+    return found["total"], found["last"] or 0
 
 
 @every(PACE.total_seconds())
@@ -143,9 +165,7 @@ def _is_busy(subscription: Subscription, now: datetime) -> bool:
 
 
 def _send_batch(replay: Replay, *, now: datetime) -> None:
-    wanted = _WANTED[replay.kind](replay.subscription, replay.since)
-    left = wanted.filter(pk__gt=replay.after_id, pk__lte=replay.until_id).order_by("pk")
-    batch = list(left[:BATCH])
+    batch = _next_batch(replay, now)
     if replay.kind == Replay.Kind.FAILED:
         again = Delivery.objects.filter(_RECOVERABLE, pk__in=[delivery.pk for delivery in batch])
         replay.done += _put_back(again, lane=Delivery.Lane.LATE, by=replay.started_by, now=now)
@@ -154,10 +174,21 @@ def _send_batch(replay: Replay, *, now: datetime) -> None:
         Delivery.objects.bulk_create(owed, ignore_conflicts=True)
         replay.done += len(owed)
     replay.advanced_at = now
-    if batch:
-        replay.after_id = batch[-1].pk
-    if len(batch) < BATCH:
+
+
+def _next_batch(replay: Replay, now: datetime) -> list[Any]:
+    """Up to BATCH of what is left; keeps how far it has looked for them, and whether that was the end."""
+    asked = replay.subscription.conditions if replay.kind == Replay.Kind.MISSING else []
+    look_ahead = LOOK_AHEAD if asked else BATCH
+    wanted = _WANTED[replay.kind](replay.subscription, replay.since)
+    left = wanted.filter(pk__gt=replay.after_id, pk__lte=replay.until_id).order_by("pk")
+    seen = list(left[:look_ahead])
+    batch = list(islice((row for row in seen if not asked or conditions.hold_of(asked, row)), BATCH))
+    if seen:
+        replay.after_id = (batch if len(batch) == BATCH else seen)[-1].pk
+    if len(seen) < look_ahead and len(batch) < BATCH:
         replay.finished_at = now
+    return batch
 
 
 def _delivery(event: Event, subscription: Subscription, now: datetime) -> Delivery:
