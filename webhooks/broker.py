@@ -6,7 +6,9 @@ once a second the clock looks for itself.
 
 import logging
 import time
+from collections.abc import Callable
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from django.db import DatabaseError, connection, transaction
@@ -22,18 +24,29 @@ logger = logging.getLogger(__name__)
 
 CHANNEL = "django_q"
 BELL = "bell"
+# What a ring of each bell runs. Another app hangs its own here: a ring for one kind of work says nothing of another.
+bells = {BELL: "webhooks.tasks.drain"}
 TICK_S = 1.0
 RECONNECT_S = 0.5
 
 
-def ring() -> None:
+def ring(bell: str = BELL) -> None:
     """Wake a worker once the running transaction has committed; many rings in one are one."""
-    if not any(function is _ring_now for _, function, *_ in connection.run_on_commit):
-        transaction.on_commit(_ring_now, robust=True)
+    ringer = _ringer(bell)
+    if not any(function is ringer for _, function, *_ in connection.run_on_commit):
+        transaction.on_commit(ringer, robust=True)
 
 
-def _ring_now() -> None:
-    async_task("webhooks.tasks.drain", broker=_Bell(BELL))
+@cache
+def _ringer(bell: str) -> Callable[[], None]:
+    def ring_it() -> None:
+        _ring_now(bell)
+
+    return ring_it
+
+
+def _ring_now(bell: str) -> None:
+    async_task(bells[bell], broker=_Bell(bell))
 
 
 class _Claiming(ORM):  # type: ignore[misc]
@@ -66,7 +79,7 @@ class _Bell(_Claiming):
         relaxed = self._RELAXED if connection.vendor == "postgresql" else ""
         return self._put(
             f"SELECT %s, %s, %s {relaxed} WHERE NOT EXISTS ({self._WAITING})",
-            [BELL, task, now, BELL, now],
+            [self.list_key, task, now, self.list_key, now],
         )
 
 
@@ -75,7 +88,7 @@ class InstantBroker(_Claiming):
 
     _TAKE = """
         UPDATE django_q_ormq SET lock = %s WHERE id IN (
-            SELECT id FROM django_q_ormq WHERE key IN (%s, %s) AND lock <= %s ORDER BY id LIMIT %s {skip}
+            SELECT id FROM django_q_ormq WHERE key IN ({keys}) AND lock <= %s ORDER BY id LIMIT %s {skip}
         ) RETURNING id, payload
     """
 
@@ -108,7 +121,7 @@ class InstantBroker(_Claiming):
         now = timezone.now()
         claims.recover_leases(now)
         if claims.anything_due(now):
-            _ring_now()
+            _ring_now(BELL)
         self._start_timers()
 
     def _start_timers(self) -> None:
@@ -119,15 +132,15 @@ class InstantBroker(_Claiming):
 
     def _claim(self) -> list[tuple[int, str]]:
         """One statement, and two clusters never get the same task. On SQLite a look first: an UPDATE takes the lock."""
-        now = timezone.now()
-        waiting = OrmQ.objects.filter(key__in=[self.list_key, BELL], lock__lte=now)
+        now, keys = timezone.now(), [self.list_key, *bells]
+        waiting = OrmQ.objects.filter(key__in=keys, lock__lte=now)
         if connection.vendor == "sqlite" and not waiting.exists():
             return []
         with connection.cursor() as cursor:
             skip = "FOR UPDATE SKIP LOCKED" if connection.vendor == "postgresql" else ""
             cursor.execute(
-                self._TAKE.format(skip=skip),
-                [self._moment(self.timeout(None)), self.list_key, BELL, self._moment(now), Conf.BULK],
+                self._TAKE.format(keys=", ".join(["%s"] * len(keys)), skip=skip),
+                [self._moment(self.timeout(None)), *keys, self._moment(now), Conf.BULK],
             )
             return list(cursor.fetchall())
 
