@@ -43,6 +43,7 @@ class Sender:
         self.progress = threading.Condition()
         self.draining = 0
         self.recorded = 0
+        self.recording = False
         self.outcomes: queue.SimpleQueue[Sent] = queue.SimpleQueue()
         self.senders = ThreadPoolExecutor(THREADS, "send")
         self.recorder = ThreadPoolExecutor(1, "record")
@@ -81,6 +82,12 @@ class Sender:
             self._finished(1)
             return
         self.outcomes.put(sent)
+        if not self.recording:
+            self._start_recording()
+
+    def _start_recording(self) -> None:
+        """Two at once may both start it: the second finds nothing left to do."""
+        self.recording = True
         try:
             self.recorder.submit(self._record_waiting)
         except RuntimeError:
@@ -89,13 +96,21 @@ class Sender:
             connection.close()
 
     def _record_waiting(self) -> None:
-        if batch := self._gather():
-            try:
-                self._record(batch)
-            except Exception:
-                # A bug, as in `_send`: it must not keep the threads of these busy for ever.
-                logger.exception("Recording %d outcomes failed", len(batch))
-            self._finished(len(batch))
+        while self.recording:
+            while batch := self._gather():
+                self._record_all(batch)
+            self.recording = False
+            if not self.outcomes.empty():
+                # It came in when nobody seemed to be needed for it.
+                self.recording = True
+
+    def _record_all(self, batch: list[Sent]) -> None:
+        try:
+            self._record(batch)
+        except Exception:
+            # A bug, as in `_send`: it must not keep the threads of these busy for ever.
+            logger.exception("Recording %d outcomes failed", len(batch))
+        self._finished(len(batch))
 
     def _gather(self) -> list[Sent]:
         """What has come in; while more is under way, REFILL of them or those of GATHER_S."""

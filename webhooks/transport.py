@@ -346,36 +346,54 @@ class _Deadline:
 
 
 class _Watchdog:
-    """One thread, alive while attempts are. All have the same time, so the first to begin is the first to end."""
+    """One thread, while there are attempts. All have the same time, so the first to begin is the first to end."""
 
     TICK_S = 0.2
+    # Starting a thread costs more than an attempt: it outlives the pauses between them.
+    IDLE_S = 5.0
 
     def __init__(self) -> None:
         self.waiting: deque[_Deadline] = deque()
-        self.lock = threading.Lock()
+        self.turning = threading.Lock()
         self.pid = 0
 
     def add(self, deadline: _Deadline) -> None:
-        with self.lock:
-            self.waiting.append(deadline)
+        self.waiting.append(deadline)
+        if self.pid != os.getpid():
+            self._start()
+
+    def _start(self) -> None:
+        with self.turning:
             if self.pid != os.getpid():
                 self.pid = os.getpid()
                 threading.Thread(target=self._watch, name="deadlines", daemon=True).start()
 
     def _watch(self) -> None:
+        idle_since = time.monotonic()
         while True:
             time.sleep(self.TICK_S)
-            with self.lock:
-                self._cut(time.monotonic())
-                if not self.waiting:
-                    self.pid = 0
-                    return
+            now = time.monotonic()
+            if self._cut(now):
+                idle_since = now
+            elif now - idle_since > self.IDLE_S and self._ends():
+                return
 
-    def _cut(self, now: float) -> None:
+    def _ends(self) -> bool:
+        """Not if an attempt began that saw this thread and started none."""
+        with self.turning:
+            self.pid = 0
+            if self.waiting:
+                self.pid = os.getpid()
+            return not self.pid
+
+    def _cut(self, now: float) -> bool:
+        """Whether there was anything to watch."""
+        watched = bool(self.waiting)
         while self.waiting and (self.waiting[0].done or self.waiting[0].at <= now):
             deadline = self.waiting.popleft()
             if not deadline.done:
                 deadline.expire()
+        return watched
 
 
 _watchdog = _Watchdog()

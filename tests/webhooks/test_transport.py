@@ -405,7 +405,8 @@ class TestDeadline:
 
         assert second.reason is None
 
-    def test_leaves_no_thread_behind(self, receiver: Receiver) -> None:
+    def test_leaves_no_thread_behind(self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(transport._Watchdog, "IDLE_S", 0.0)
         post(receiver.url)
         time.sleep(1.0)
 
