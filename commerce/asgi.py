@@ -1,11 +1,18 @@
-"""What uvicorn serves: Django, in a bounded pool of threads.
+"""What the web server serves: streams beside Django, everything else by it, in one bounded pool of threads."""
 
-Django's own ASGI handler holds a thread and a database connection per request for as long as it lasts; a stream
-must therefore branch off here, before Django.
-"""
+from typing import Any
 
 from a2wsgi import WSGIMiddleware
 
 from commerce.wsgi import application as django
 
-application = WSGIMiddleware(django, workers=10)  # type: ignore[arg-type]
+# Only now are there apps, whose models this one imports.
+from commerce.streaming import Receive, Scope, Send, Streams  # isort: skip
+
+pages: Any = WSGIMiddleware(django, workers=10)  # type: ignore[arg-type]
+streams = Streams(django, pages.executor)
+
+
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    is_stream = scope["type"] == "http" and scope["method"] == "GET" and scope["path"].endswith("/stream")
+    await (streams if is_stream else pages)(scope, receive, send)

@@ -119,8 +119,7 @@ def is_listening(port: int, host: str = "127.0.0.1") -> bool:
 
 
 def web(*, host: str, port: int) -> Child:
-    options = ["--lifespan", "off", "--timeout-graceful-shutdown", "5", "--log-level", "warning", "--no-server-header"]
-    return Child("web", ["uvicorn", "commerce.asgi:application", "--host", host, "--port", str(port), *options])
+    return Child("web", ["commerce.web", "--host", host, "--port", str(port)])
 
 
 def cluster() -> Child:

@@ -4,20 +4,21 @@ import json
 
 from django.db import transaction
 from django.db.models import QuerySet
-from django.http import HttpResponse
+from django.http import HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import extend_schema
 from rest_framework import generics
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.utils.urls import replace_query_param
 from rest_framework.views import APIView
 
-from webhooks import catalogue, doctor, feed, replay, subscriptions
+from webhooks import catalogue, doctor, feed, replay, streams, subscriptions
 from webhooks.bodies import MomentFilter
 from webhooks.models import Delivery, Replay, Subscription
 from webhooks.serializers import (
@@ -31,6 +32,7 @@ from webhooks.serializers import (
     RecoverBody,
     ReplaySerializer,
     RotationSerializer,
+    StreamQuery,
     SubscriptionSerializer,
 )
 from webhooks.signing import Scheme
@@ -228,3 +230,19 @@ class EventsView(APIView):
         bodies = ",".join(event.body for event in events)
         page = f'{{"next":{json.dumps(following)},"previous":null,"results":[{bodies}]}}'
         return HttpResponse(page, content_type="application/json")
+
+
+class EventsStreamView(APIView):
+    required_scopes = ("events",)
+    renderer_classes = (streams.EventStreamRenderer, JSONRenderer)
+
+    @extend_schema(parameters=[StreamQuery], responses={(200, streams.CONTENT_TYPE): str})
+    def get(self, request: Request) -> HttpResponseBase:
+        """Server-sent events: the bodies of the feed as they happen. `Last-Event-ID` resumes, as does `after`."""
+        query = StreamQuery(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        wish = query.validated_data
+        position = streams.resumed_at(request) or wish["after"] or feed.newest()
+        # So that one that is gone is refused at once.
+        feed.after(position, limit=0)
+        return streams.Opened(streams.Feed(types=tuple(wish["type"]), about=wish["subject"]), position)

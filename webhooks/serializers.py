@@ -10,6 +10,7 @@ from rest_framework import serializers
 from webhooks import catalogue, feed, subscriptions
 from webhooks.bodies import Body
 from webhooks.catalogue import EventType
+from webhooks.conditions import Operator
 from webhooks.doctor import Check, Finding
 from webhooks.models import Attempt, Delivery, Replay, Subscription
 from webhooks.schema import body_example, body_schema
@@ -34,10 +35,40 @@ class KeyInUseSerializer(serializers.Serializer[KeyInUse]):
     expires_at = serializers.DateTimeField(allow_null=True, help_text="null: it signs until it is replaced.")
 
 
+_SCALARS = [{"type": "string"}, {"type": "number"}, {"type": "boolean"}]
+
+
+@extend_schema_field({"oneOf": [*_SCALARS, {"type": "null"}, {"type": "array", "items": {"oneOf": _SCALARS}}]})
+class ComparedValueField(serializers.JSONField):
+    """What a field of `data` is compared with; `conditions` knows which values fit which field."""
+
+
+class ConditionSerializer(Body):
+    field = serializers.CharField(
+        max_length=100, help_text="A name in `data`; a dot leads into a part, as in `shipping_address.country`."
+    )
+    operator = serializers.ChoiceField(choices=Operator.choices, help_text="Texts and booleans have no order.")
+    value = ComparedValueField(
+        allow_null=True,
+        help_text="As it stands in a body: amounts, dates and moments are texts, and are compared as what they are;"
+        " `in` and `not_in` take a list; null, with `eq` and `ne`, is a field that holds nothing.",
+    )
+
+
 class SubscriptionSerializer(Body, serializers.ModelSerializer[Subscription]):
     id = serializers.CharField(source="public_id", read_only=True)
     url = serializers.CharField(max_length=2000)
     event_types = serializers.ListField(child=serializers.CharField(max_length=100), max_length=200)
+    conditions = ConditionSerializer(
+        many=True,
+        required=False,
+        help_text="All must hold. Each speaks of the events that have its field; the others are sent as without it.",
+    )
+    compact = serializers.BooleanField(
+        required=False,
+        help_text="Latest wins: of the events with `is_snapshot` that have not gone out yet, only the newest of each"
+        " subject and type is sent; the older ones become `superseded`.",
+    )
     headers = HeadersField(required=False)
     retry_schedule = serializers.ListField(
         child=serializers.IntegerField(),
@@ -54,6 +85,8 @@ class SubscriptionSerializer(Body, serializers.ModelSerializer[Subscription]):
             "name",
             "url",
             "event_types",
+            "conditions",
+            "compact",
             "headers",
             "ordering",
             "retry_schedule",
@@ -89,6 +122,17 @@ class SubscriptionSerializer(Body, serializers.ModelSerializer[Subscription]):
     def validate_retry_schedule(self, steps: list[int] | None) -> list[int] | None:
         _in_words(subscriptions.check_retry_schedule, steps)
         return steps
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """A condition fits some choices of events only: neither changes without the other being looked at."""
+        if not {"event_types", "conditions"}.isdisjoint(attrs):
+            wished = attrs.get("conditions", self.instance.conditions if self.instance else [])
+            event_types = attrs.get("event_types", self.instance.event_types if self.instance else [])
+            try:
+                subscriptions.check_conditions(wished, event_types)
+            except InvalidSubscription as error:
+                raise serializers.ValidationError({error.field: str(error)}, code=error.code) from error
+        return attrs
 
     def create(self, validated_data: dict[str, Any]) -> Subscription:
         wishes = {"headers": {}} | validated_data
@@ -232,6 +276,7 @@ class EventTypeSerializer(serializers.Serializer[EventType]):
     name = serializers.CharField()
     summary = serializers.CharField()
     subject = serializers.CharField(source="subject.kind", help_text="What its `sequence` is counted per.")
+    is_snapshot = serializers.BooleanField(help_text="The newest of a subject tells all: `compact` sends only that.")
     schema = serializers.SerializerMethodField(help_text="JSON Schema (2020-12) of the body.")
     example = serializers.SerializerMethodField(help_text="A whole body.")
 
@@ -277,3 +322,12 @@ class FeedQuery(serializers.Serializer[Any]):
         if unknown := catalogue.unknown(patterns):
             raise serializers.ValidationError(f"There is no event type {unknown[0]}.")
         return patterns
+
+
+class StreamQuery(FeedQuery):
+    after = serializers.CharField(
+        default="",
+        max_length=40,
+        help_text="`id` of the last event that was read; without it, what happens from now on.",
+    )
+    page_size = None

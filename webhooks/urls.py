@@ -20,6 +20,7 @@ urlpatterns = [
     path(f"{SUBSCRIPTION}recover/", api.RecoverView.as_view(), name="subscription-recover"),
     path(f"{SUBSCRIPTION}resume/", api.ResumeView.as_view(), name="subscription-resume"),
     path("events/", api.EventsView.as_view(), name="events"),
+    path("events/stream", api.EventsStreamView.as_view(), name="events-stream"),
     path("webhooks/event-types/", api.EventTypesView.as_view(), name="event-types"),
     path("webhooks/deliveries/", api.DeliveriesView.as_view(), name="deliveries"),
     path(DELIVERY, api.DeliveryView.as_view(), name="delivery"),

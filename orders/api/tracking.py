@@ -2,9 +2,11 @@
 
 from typing import Any
 
+from django.http import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -12,14 +14,34 @@ from rest_framework.views import APIView
 from orders import checkout
 from orders.api.bodies import Nothing
 from orders.api.shapes import TrackedOrder, with_timeline
+from orders.models import Order
+from webhooks import streams
 
 
-class TrackView(APIView):
+class TokenHolderView(APIView):
+    """The token is all the authority there is, and no cookie: a storefront of any origin may show what it gets."""
+
     required_scopes = ()
 
+    @property
+    def default_response_headers(self) -> dict[str, str]:
+        return super().default_response_headers | {"Access-Control-Allow-Origin": "*"}
+
+
+class TrackView(TokenHolderView):
     @extend_schema(responses=TrackedOrder)
     def get(self, request: Request, token: str) -> Response:
-        return Response(_tracked(token))
+        return Response(_tracked(token), headers={"Cache-Control": "no-store"})
+
+
+class TrackStreamView(TokenHolderView):
+    renderer_classes = (streams.EventStreamRenderer, JSONRenderer)
+
+    @extend_schema(responses={(200, streams.CONTENT_TYPE): str})
+    def get(self, request: Request, token: str) -> HttpResponseBase:
+        """Server-sent events: what `track/{token}/` answers, now and whenever it changes; `Last-Event-ID` resumes."""
+        order_id = get_object_or_404(Order.objects.values_list("public_id", flat=True), tracking_token=token)
+        return streams.Opened(streams.Snapshots(order_id, describe), streams.resumed_at(request))
 
 
 class CancelByCustomerView(APIView):
@@ -31,6 +53,10 @@ class CancelByCustomerView(APIView):
         Nothing.read(request)
         checkout.cancel_by_customer(token, now=timezone.now())
         return Response(_tracked(token))
+
+
+def describe(order_id: str) -> Any:
+    return TrackedOrder(with_timeline().get(public_id=order_id)).data
 
 
 def _tracked(token: str) -> Any:
