@@ -135,11 +135,7 @@ def _rows(now: datetime, which: str = "s.state <> 'draft'", *values: object) -> 
 
 
 def _standing(row: Any, outcomes: Windows, now: datetime) -> Standing:
-    oldest = [_moment(row.oldest_0), _moment(row.oldest_1)]
-    due = [at for at in oldest if at is not None and at <= now]
-    return Standing(row, row.due, row.waiting, row.parked, row.sending, min(due, default=None), outcomes)
-
-
-def _moment(value: Any) -> datetime | None:
-    """SQLite hands what a raw statement computes back as text."""
-    return datetime.fromisoformat(value).replace(tzinfo=UTC) if isinstance(value, str) else value
+    # What a raw statement computes comes in UTC, on SQLite without saying so.
+    oldest = [at.replace(tzinfo=UTC) for at in (row.oldest_0, row.oldest_1) if at is not None]
+    due_since = min((at for at in oldest if at <= now), default=None)
+    return Standing(row, row.due, row.waiting, row.parked, row.sending, due_since, outcomes)
