@@ -4,6 +4,7 @@ A claim takes due deliveries under a lease; threads send them; what came of them
 the lease's owner. No transaction is open while speaking HTTP.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,11 +12,11 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 
 from webhooks import health, retry, signing, transport
 from webhooks.claims import Claimed, held_by, released
-from webhooks.models import Attempt, Delivery, Subscription
+from webhooks.models import Delivery, Subscription
 from webhooks.transport import Outcome
 
 State = Delivery.State
@@ -86,7 +87,7 @@ def _record_all(batch: Sequence[Sent], *, owner: str, now: datetime) -> None:
     """All or, if one of them is not ours, none. Three statements when all have arrived."""
     if _settle(batch, owner=owner, now=now) != len(batch):
         raise LeaseLost
-    Attempt.objects.bulk_create([_attempt(sent, owner) for sent in batch])
+    _log([_attempt(sent, owner) for sent in batch])
     health.learn([(sent.claimed, sent.outcome) for sent in batch], now=now)
 
 
@@ -95,22 +96,44 @@ def _still_ours(batch: Sequence[Sent], *, owner: str) -> list[Sent]:
     return [sent for sent in batch if sent.claimed.id in held]
 
 
-def _attempt(sent: Sent, owner: str) -> Attempt:
-    outcome = sent.outcome
-    return Attempt(
-        delivery_id=sent.claimed.id,
-        number=sent.claimed.attempt_count + 1,
-        started_at=outcome.started_at,
-        duration_ms=outcome.duration_ms,
-        status_code=outcome.status_code,
-        reason=outcome.reason or "",
-        detail=outcome.detail,
-        url=sent.claimed.subscription.url,
-        request_headers=outcome.request_headers,
-        response_headers=outcome.response_headers,
-        response_body=outcome.response_body,
-        response_truncated=outcome.response_truncated,
-        worker=owner,
+_COLUMNS = """
+    delivery_id, number, started_at, duration_ms, status_code, reason, detail, url,
+    request_headers, response_headers, response_body, response_truncated, worker
+"""
+_COPY = f"COPY webhooks_attempt ({_COLUMNS}) FROM STDIN"
+_INSERT = f"INSERT INTO webhooks_attempt ({_COLUMNS}) VALUES ({', '.join(['%s'] * 13)})"  # noqa: S608 (all ours)
+
+_Row = tuple[Any, ...]
+
+
+def _log(attempts: Sequence[_Row]) -> None:
+    """One statement. Not the ORM's `bulk_create`, which costs a third of what sending the request does."""
+    with connection.cursor() as cursor, connection.wrap_database_errors:
+        if connection.vendor != "postgresql":
+            cursor.executemany(_INSERT, attempts)
+            return
+        with cursor.copy(_COPY) as copy:
+            for attempt in attempts:
+                copy.write_row(attempt)
+
+
+def _attempt(sent: Sent, owner: str) -> _Row:
+    """In the order of _COLUMNS."""
+    claimed, outcome = sent.claimed, sent.outcome
+    return (
+        claimed.id,
+        claimed.attempt_count + 1,
+        connection.ops.adapt_datetimefield_value(outcome.started_at),
+        outcome.duration_ms,
+        outcome.status_code,
+        outcome.reason or "",
+        outcome.detail,
+        claimed.subscription.url,
+        json.dumps(outcome.request_headers),
+        json.dumps(outcome.response_headers),
+        outcome.response_body,
+        outcome.response_truncated,
+        owner,
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urlsplit
@@ -104,7 +105,7 @@ def shake_hands(url: str) -> Handshake:
 
 
 def _certificate_end(url: str) -> datetime:
-    parts = urlsplit(str(requests.Request("POST", url).prepare().url))
+    parts = urlsplit(str(_addressed(url).url))
     connection = _GuardedHTTPS(
         parts.hostname or "",
         parts.port or 443,
@@ -121,10 +122,13 @@ def _certificate_end(url: str) -> datetime:
 
 
 def _exchange(outcome: Outcome, url: str, headers: Mapping[str, str], body: bytes) -> None:
-    session = _session()
-    request = requests.Request("POST", url, data=body, headers=headers).prepare()
-    response = session.send(
-        request, stream=True, allow_redirects=False, timeout=(CONNECT_TIMEOUT_S, DEADLINE_S), verify=True, proxies={}
+    response = _session().send(
+        _request(url, headers, body),
+        stream=True,
+        allow_redirects=False,
+        timeout=(CONNECT_TIMEOUT_S, DEADLINE_S),
+        verify=True,
+        proxies={},
     )
     outcome.status_code = response.status_code
     outcome.response_headers = _loggable(response.raw.headers.items())
@@ -135,6 +139,20 @@ def _exchange(outcome: Outcome, url: str, headers: Mapping[str, str], body: byte
         response.raw.close()
     else:
         _read_body(outcome, response)
+
+
+def _request(url: str, headers: Mapping[str, str], body: bytes) -> requests.PreparedRequest:
+    request = _addressed(url).copy()
+    request.prepare_headers(headers)
+    request.headers["content-length"] = str(len(body))
+    request.body = body
+    return request
+
+
+@lru_cache(maxsize=1024)
+def _addressed(url: str) -> requests.PreparedRequest:
+    """To be copied: an address is read once, not at every attempt."""
+    return requests.Request("POST", url).prepare()
 
 
 def _judge(response: requests.Response) -> tuple[Reason | None, str]:

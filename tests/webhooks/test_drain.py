@@ -99,7 +99,9 @@ class TestCost:
         crank()
 
         assert len(receiver.received) == 1_000
-        assert len(statements) <= 1_000
+        # On PostgreSQL the attempts are copied, which is no `execute`: once for each settling of the rows they are of.
+        copied = sum(sql.startswith('UPDATE "webhooks_delivery"') for sql in statements)
+        assert len(statements) + copied <= 1_000
 
     def test_of_nothing_due_is_one_claim(self, statements: list[str]) -> None:
         make_subscription()
