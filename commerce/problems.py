@@ -15,7 +15,9 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
 
+from commerce.inbound.schemes import BadSignature
 from inventory.stock import InsufficientStock, ReferenceReused, StaleCount
+from orders.refunds import NotRefundable
 from orders.transitions import InvalidTransition
 from webhooks.errors import DomainError
 from webhooks.feed import CursorGone
@@ -27,10 +29,12 @@ CONTENT_TYPE = "application/problem+json"
 # A subclass that is not listed is answered like the nearest of its bases that is.
 STATUS_OF: dict[type[DomainError], HTTPStatus] = {
     DomainError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    BadSignature: HTTPStatus.UNAUTHORIZED,
     InsufficientStock: HTTPStatus.CONFLICT,
     StaleCount: HTTPStatus.CONFLICT,
     ReferenceReused: HTTPStatus.CONFLICT,
     InvalidTransition: HTTPStatus.CONFLICT,
+    NotRefundable: HTTPStatus.CONFLICT,
     SubscriptionConflict: HTTPStatus.CONFLICT,
     ReplayRefused: HTTPStatus.CONFLICT,
     CursorGone: HTTPStatus.GONE,
@@ -71,16 +75,24 @@ class DomainProblem(exceptions.APIException):
 class ProblemFormatter(ExceptionFormatter):
     def run(self) -> dict[str, Any]:
         if isinstance(self.exc, exceptions.ValidationError):
-            errors = [
-                {"field": _dotted(error.attr), "code": error.code, "detail": error.detail}
-                for error in flatten_errors(self.exc.detail)
-            ]
+            errors = _errors_of(self.exc)
             return document(self.exc.status_code, self._code, _summary(errors), errors)
         return document(self.exc.status_code, self._code, str(self.exc.detail), getattr(self.exc, "errors", ()))
 
     @property
     def _code(self) -> str:
         return _CODE_OF.get(type(self.exc)) or str(self.exc.get_codes())
+
+
+def in_words(error: exceptions.ValidationError) -> str:
+    """`data.status: This field is required. (and 2 more)`"""
+    return _summary(_errors_of(error))
+
+
+def _errors_of(error: exceptions.ValidationError) -> list[dict[str, Any]]:
+    return [
+        {"field": _dotted(each.attr), "code": each.code, "detail": each.detail} for each in flatten_errors(error.detail)
+    ]
 
 
 def _dotted(attr: str | None) -> str | None:

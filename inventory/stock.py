@@ -4,7 +4,8 @@ Levels are written in the order of their keys, so that two orders for the same p
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,6 +15,7 @@ from django.db.models import F
 from django.db.models.expressions import CombinedExpression
 from django.db.models.lookups import GreaterThanOrEqual
 
+from inventory import lapses
 from inventory.models import Product, Sale, StockLevel, StockMovement, Warehouse
 from webhooks.errors import DomainError
 
@@ -93,7 +95,7 @@ class _Entry:
 def reserve(demands: Iterable[Demand], *, reference: str, actor: str, now: datetime) -> list[StockMovement]:
     """Hold units for an order: all of them, or none and InsufficientStock."""
     entries = [_Entry(level_id, n, reserved=n) for level_id, n in _merged(demands)]
-    return _post(entries, _AVAILABLE, _Cause(Reason.RESERVED, reference, actor, now))
+    return _take(entries, _AVAILABLE, _Cause(Reason.RESERVED, reference, actor, now))
 
 
 def release(demands: Iterable[Demand], *, reference: str, actor: str, now: datetime) -> list[StockMovement]:
@@ -142,7 +144,13 @@ def sell(
         return _movements_of(sale)
     entries = [_Entry(_level(product, warehouse).pk, n, on_hand=-n) for product, n in units.items()]
     room = _UNRESERVED if channel == TILL else _AVAILABLE
-    return _post(entries, room, _Cause(Reason.SOLD, reference, actor, now))
+    return _take(entries, room, _Cause(Reason.SOLD, reference, actor, now))
+
+
+def lock(level_ids: Collection[int]) -> None:
+    """Keep others from writing these levels until the transaction ends, so that it can write them in any order."""
+    # Evaluated for its lock: SQLite has none, and needs none, for it lets one transaction write at a time.
+    list(StockLevel.objects.select_for_update().filter(pk__in=level_ids).order_by("pk").values_list("pk"))
 
 
 @transaction.atomic
@@ -209,6 +217,15 @@ def _merged(demands: Iterable[Demand]) -> Iterable[tuple[int, int]]:
     for demand in demands:
         units[demand.level_id] += demand.quantity
     return units.items()
+
+
+@transaction.atomic
+def _take(entries: Sequence[_Entry], room: _Room, cause: _Cause) -> list[StockMovement]:
+    """Post what is sold or held. Units that nobody has paid for in time are taken back first where they are needed."""
+    with suppress(InsufficientStock):
+        return _post(entries, room, cause)
+    lapses.reclaim({entry.level_id: entry.taken for entry in entries}, now=cause.now)
+    return _post(entries, room, cause)
 
 
 @transaction.atomic

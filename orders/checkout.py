@@ -14,6 +14,7 @@ from inventory import allocation, stock
 from inventory.allocation import Pick
 from inventory.models import Product
 from inventory.stock import Demand, InsufficientStock
+from orders import refunds, risk
 from orders.acceptance import accept
 from orders.models import Allocation, Customer, Order, OrderLine, OrderTransition
 from orders.promises import promise
@@ -87,7 +88,7 @@ def place(cart: Cart, *, actor: str, now: datetime) -> Order:
     """
     basket = _read_basket(cart.lines)
     while True:
-        picks = allocation.plan(basket, country=cart.shipping_address.country)
+        picks = allocation.plan(basket, country=cart.shipping_address.country, now=now)
         routes = [_Route(product, quantity, taken) for (product, quantity), taken in zip(basket, picks, strict=True)]
         # Somebody else may take the stock between the plan and the write. The next plan finds it elsewhere, or refuses.
         with suppress(InsufficientStock):
@@ -121,7 +122,11 @@ def cancel_by_customer(token: str, *, now: datetime) -> OrderTransition:
 @transaction.atomic
 def expire(order_id: str, *, now: datetime) -> OrderTransition:
     """Give up an order that was not paid in time. Raises InvalidTransition while it is not due."""
-    order = lock(order_id)
+    return lapse(lock(order_id), now=now)
+
+
+def lapse(order: Order, *, now: datetime) -> OrderTransition:
+    """`expire`, for a caller that has the order's lock."""
     if order.state != Order.State.PENDING or order.hold_expires_at is None or order.hold_expires_at > now:
         raise InvalidTransition(f"Order {order} is {order.state} and not past its time to pay.")
     return _cancel(order, reason="payment_expired", actor="system", now=now)
@@ -163,11 +168,12 @@ def _write(cart: Cart, routes: Sequence[_Route], *, actor: str, now: datetime) -
     order.payment = None
     order.items = OrderLine.objects.bulk_create(_new_line(order, route) for route in routes)
     allocations = Allocation.objects.bulk_create(
-        Allocation(line=line, level=level, quantity=quantity)
+        Allocation(line=line, level=level, quantity=quantity, expires_at=order.hold_expires_at)
         for line, route in zip(order.items, routes, strict=True)
         for level, quantity in route.picks
     )
     OrderTransition.objects.create(order=order, kind=Kind.CREATED, to_status=order.status, actor=actor, at=now)
+    risk.screen_order(order, now=now)
     # Last, so that the levels that all buyers compete for are locked for the shortest time.
     demands = [Demand(held.level_id, held.quantity) for held in allocations]
     stock.reserve(demands, reference=order.public_id, actor=actor, now=now)
@@ -254,6 +260,7 @@ def _cancel(
         order.end_holds(actor=actor, now=now)
     details = {"units": {line.public_id: quantity for line, quantity in units.items()}}
     fact = record(order, Kind.CANCELLED, actor=actor, now=now, reason=reason, details=details)
+    refunds.give_back(order, units=details["units"], reason=reason or "cancelled", actor=actor, now=now)
     stock.release(released, reference=order.public_id, actor=actor, now=now)
     return fact
 
@@ -276,9 +283,8 @@ def _write_off(order: Order, units: Mapping[OrderLine, int]) -> None:
     """Take the units off what is owed; when none are left, the order is cancelled and nothing is owed at all."""
     if any(line.wanted for line in order.items):
         worth_minor = sum(line.unit_minor * quantity for line, quantity in units.items())
-        order.cancelled_minor = min(order.total_minor, order.cancelled_minor + worth_minor)
+        order.cancelled_minor += min(worth_minor, order.due_minor)
     else:
         order.state = Order.State.CANCELLED
-        order.cancelled_minor = order.total_minor
+        order.cancelled_minor += order.due_minor
         order.hold_expires_at = None
-    order.settle()

@@ -72,6 +72,41 @@ ORDER_RELEASED = EventType(
     serializer=serializers.OrderReleased,
     example=examples.ORDER_RELEASED,
 )
+ORDER_RETURN_INITIATED = EventType(
+    name="order.return.initiated",
+    summary="The customer or staff has opened a return: delivered units are to come back.",
+    subject=ORDER,
+    serializer=serializers.OrderReturnInitiated,
+    example=examples.ORDER_RETURN_INITIATED,
+)
+ORDER_RETURN_RECEIVED = EventType(
+    name="order.return.received",
+    summary="Units of a return are back: on sale again, or written off. Once per receipt.",
+    subject=ORDER,
+    serializer=serializers.OrderReturnReceived,
+    example=examples.ORDER_RETURN_RECEIVED,
+)
+ORDER_REFUND_REQUESTED = EventType(
+    name="order.refund.requested",
+    summary="Money is to be given back: the gateway of the payment, or somebody by hand, has to send it.",
+    subject=ORDER,
+    serializer=serializers.OrderRefundRequested,
+    example=examples.ORDER_REFUND_REQUESTED,
+)
+ORDER_REFUND_PROCESSED = EventType(
+    name="order.refund.processed",
+    summary="The gateway has confirmed that money was given back.",
+    subject=ORDER,
+    serializer=serializers.OrderRefundProcessed,
+    example=examples.ORDER_REFUND_PROCESSED,
+)
+ORDER_REFUND_FAILED = EventType(
+    name="order.refund.failed",
+    summary="Money could not be given back: somebody has to look at it.",
+    subject=ORDER,
+    serializer=serializers.OrderRefundFailed,
+    example=examples.ORDER_REFUND_FAILED,
+)
 ORDER_TRACKING_UPDATED = EventType(
     name="order.tracking.updated",
     summary="A courier has told where a parcel is now.",
@@ -95,7 +130,7 @@ PAYMENT_SUCCESS = EventType(
 )
 PAYMENT_FAILED = EventType(
     name="payment.failed",
-    summary="An attempt to pay was declined or timed out.",
+    summary="An attempt to pay was declined, timed out, or did not match its order.",
     subject=ORDER,
     serializer=serializers.PaymentFailed,
     example=examples.PAYMENT_FAILED,
@@ -125,6 +160,11 @@ declare(
     ORDER_CANCELLED,
     ORDER_HELD,
     ORDER_RELEASED,
+    ORDER_RETURN_INITIATED,
+    ORDER_RETURN_RECEIVED,
+    ORDER_REFUND_REQUESTED,
+    ORDER_REFUND_PROCESSED,
+    ORDER_REFUND_FAILED,
     ORDER_TRACKING_UPDATED,
     ORDER_TRACKING_EXCEPTION,
     PAYMENT_SUCCESS,

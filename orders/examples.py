@@ -148,9 +148,63 @@ ORDER_RELEASED: Data = {
     **_ORDER,
     "open_hold_kinds": [],
     "released_hold_kinds": ["fraud"],
-    "release_reason": "Known customer, called her",
     "released_at": "2026-11-23T18:31:00.000000Z",
     "released_by": "ann",
+}
+_DELIVERED: Data = _SHIPPED | {"status": "delivered", "state": "completed", "fulfilment_status": "delivered"}
+_RETURN: Data = {
+    "return_id": "ret_01jdm2w4y6a8c0e2g4j6m8q0s2",
+    "return_number": "1042-R1",
+    "reason": "One of them is chipped",
+    "expected_refund_amount": "24.95",
+}
+_RETURNED_LINE: Data = _LINES["lines"][0] | {"quantity": 1, "total_amount": "24.95"}
+ORDER_RETURN_INITIATED: Data = {
+    **_DELIVERED,
+    **_RETURN,
+    "initiated_at": "2026-11-27T09:12:00.000000Z",
+    "initiated_by": "customer",
+    "lines": [_RETURNED_LINE | {"reason": "Chipped rim"}],
+}
+ORDER_RETURN_RECEIVED: Data = {
+    **_DELIVERED,
+    **_RETURN,
+    "received_at": "2026-11-30T08:40:00.000000Z",
+    "received_by": "ben",
+    "is_complete": True,
+    "lines": [_RETURNED_LINE | {"condition": "damaged"}],
+}
+_REFUND: Data = {
+    "refund_id": "rfd_01jdt4x6z8b0d2f4h6k8n0p2r4",
+    "payment_id": "pay_01jdcqb2c3d4e5f6g7h8j9k0m1",
+    "return_id": _RETURN["return_id"],
+    "refund_amount": "24.95",
+    "reason": "One of them is chipped",
+    "remaining_refundable_amount": "24.95",
+}
+ORDER_REFUND_REQUESTED: Data = {
+    **_DELIVERED,
+    **_REFUND,
+    "payment_gateway": "stripe",
+    "payment_reference": "ch_3Qx8K2Lk",
+    "requested_at": "2026-11-30T08:45:00.000000Z",
+    "requested_by": "ann",
+}
+ORDER_REFUND_PROCESSED: Data = {
+    **_DELIVERED,
+    "payment_status": "partially_refunded",
+    "refunded_amount": "24.95",
+    **_REFUND,
+    "is_full": False,
+    "processed_at": "2026-11-30T08:45:07.000000Z",
+}
+ORDER_REFUND_FAILED: Data = {
+    **_DELIVERED,
+    **_REFUND,
+    "remaining_refundable_amount": "49.90",
+    "failure_code": "card_closed",
+    "failure_message": "The card's account is closed.",
+    "failed_at": "2026-11-30T08:45:07.000000Z",
 }
 ORDER_TRACKING_UPDATED: Data = {
     **_SHIPPED,

@@ -6,7 +6,8 @@ from django.db import transaction
 from django.db.models import Count, Q
 
 from inventory.money import display
-from orders.acceptance import accept
+from orders import refunds, risk
+from orders.acceptance import accept, keep_stock
 from orders.models import Order, Payment
 from orders.transitions import lock, store
 from webhooks.sources import DomainError
@@ -24,7 +25,6 @@ class PaymentMismatch(DomainError):
     code = "payment_mismatch"
 
 
-@transaction.atomic
 def record(
     order_id: str,
     *,
@@ -42,24 +42,48 @@ def record(
 ) -> Payment:
     """Keep an attempt, and confirm a pending order that it covers. Raises PaymentMismatch.
 
-    What a gateway tells twice has one effect: the first Payment is returned. Money for a cancelled order is kept too,
-    and shows in `Order.refund_expected_minor`.
+    What a gateway tells twice has one effect: the first Payment is returned. Money that is not owed, such as for a
+    cancelled order, is kept too, and its refund requested. What does not match is kept as refused, for staff to see:
+    a caller whose own transaction ends with the exception would lose it.
     """
-    payment = Payment(
-        order=lock(order_id),
-        kind=Kind(kind),
-        result=Result(result),
+    with transaction.atomic():
+        payment = _keep(
+            Payment(
+                order=lock(order_id),
+                kind=Kind(kind),
+                result=Result(result),
+                amount_minor=amount_minor,
+                currency=currency,
+                method=method,
+                gateway=gateway,
+                gateway_reference=gateway_reference,
+                failure_code=failure_code,
+                failure_message=failure_message,
+                actor=actor,
+                at=now,
+            )
+        )
+    if payment.result == Result.REFUSED:
+        raise PaymentMismatch(payment.failure_message)
+    return payment
+
+
+def collect_cash(
+    order_id: str, *, amount_minor: int, currency: str, reference: str, actor: str, now: datetime
+) -> Payment:
+    """Cash on delivery that came in after the parcel was handed over. The same reference again has no effect."""
+    return record(
+        order_id,
+        result=Result.SUCCESS,
+        kind=Kind.COD_COLLECTION,
         amount_minor=amount_minor,
         currency=currency,
-        method=method,
-        gateway=gateway,
-        gateway_reference=gateway_reference,
-        failure_code=failure_code,
-        failure_message=failure_message,
+        method="cod",
+        gateway=CASH,
+        gateway_reference=reference,
         actor=actor,
-        at=now,
+        now=now,
     )
-    return _find_told(payment) or _keep(payment)
 
 
 def collect(order: Order, *, amount_minor: int, reference: str, actor: str, now: datetime) -> Payment:
@@ -76,36 +100,71 @@ def collect(order: Order, *, amount_minor: int, reference: str, actor: str, now:
         actor=actor,
         at=now,
     )
+    _require_match(payment)
     _add(payment)
     return payment
 
 
 def _find_told(payment: Payment) -> Payment | None:
-    told = (
+    """The same, told before: of this order or of another."""
+    return (
         Payment.objects.select_related("order__customer")
         .filter(gateway=payment.gateway, gateway_reference=payment.gateway_reference)
         .filter(kind=payment.kind, result=payment.result)
         .first()
     )
-    if told is not None and told.order_id != payment.order_id:
-        raise PaymentMismatch(f"{payment.gateway_reference} has already paid for order {told.order}.")
-    return told
 
 
 def _keep(payment: Payment) -> Payment:
-    _add(payment)
     order = payment.order
+    told = _find_told(payment)
+    if told is not None and told.order_id == order.pk:
+        return told
+    try:
+        if told is not None:
+            raise PaymentMismatch(f"{payment.gateway_reference} has already paid for order {told.order}.")
+        _require_match(payment)
+    except PaymentMismatch as mismatch:
+        return _refuse(payment, mismatch)
+    against = risk.screen_failure(payment) if payment.result == Result.FAILED else []
+    # Before the payment is kept, so that its event says so.
+    order.on_hold = order.on_hold or bool(against)
+    _add(payment)
     if payment.result == Result.SUCCESS and order.is_covered and order.can_be_confirmed:
         accept(order, actor=payment.actor, now=payment.at)
     else:
         store(order, now=payment.at)
+    risk.hold(order, against, now=payment.at)
+    refunds.give_back(order, reason=_why_back(order), actor=payment.actor, now=payment.at)
+    return payment
+
+
+def _why_back(order: Order) -> str:
+    return "Paid after it was cancelled" if order.state == Order.State.CANCELLED else "Paid more than is owed"
+
+
+def _refuse(payment: Payment, mismatch: PaymentMismatch) -> Payment:
+    """Keep an attempt that is not the order's, without any effect on it; once, however often it is told."""
+    same = payment.order.payments.filter(
+        gateway=payment.gateway,
+        gateway_reference=payment.gateway_reference,
+        kind=payment.kind,
+        result=Result.REFUSED,
+        failure_message=str(mismatch),
+    ).first()
+    if same is not None:
+        return same
+    payment.result = Result.REFUSED
+    payment.failure_code = mismatch.code
+    payment.failure_message = str(mismatch)
+    _add(payment)
+    store(payment.order, now=payment.at)
     return payment
 
 
 def _add(payment: Payment) -> None:
-    """Check an attempt against its order, count it in, and keep it."""
+    """Count an attempt in, and keep it. The order is left for the caller to write."""
     order = payment.order
-    _require_match(payment)
     attempts = order.payments.aggregate(
         total=Count("pk"), recent=Count("pk", filter=Q(at__gt=payment.at - ATTEMPTS_WINDOW))
     )
@@ -114,7 +173,7 @@ def _add(payment: Payment) -> None:
     if payment.result == Result.SUCCESS:
         _credit(payment)
     order.settle(failed=payment.result == Result.FAILED)
-    order.complete_if_done()
+    order.roll_up()
     payment.save()
 
 
@@ -125,7 +184,7 @@ def _credit(payment: Payment) -> None:
     else:
         order.paid_minor += payment.amount_minor
     if order.is_covered:
-        order.hold_expires_at = None
+        keep_stock(order)
 
 
 def _require_match(payment: Payment) -> None:

@@ -205,9 +205,79 @@ class OrderHeld(HoldEvent):
 
 class OrderReleased(HoldEvent):
     released_hold_kinds = serializers.ListField(child=serializers.CharField(), source="details.kinds")
-    release_reason = TextOrNull(source="reason")
     released_at = serializers.DateTimeField(source="at")
     released_by = serializers.CharField(source="actor")
+
+
+class ReturnedLine(Flat):
+    """Of a ReturnLine: units that are to come back."""
+
+    blocks: ClassVar = {"units": LineBlock}
+
+    reason = TextOrNull()
+
+
+class ReceivedLine(Flat):
+    """Some `ReceivedUnits`."""
+
+    blocks: ClassVar = {"units": LineBlock}
+
+    condition = serializers.CharField()
+
+
+class ReturnEvent(Flat):
+    """The `data` of what opens or receives a return."""
+
+    blocks: ClassVar = {"order": OrderBlock}
+
+    return_id = serializers.CharField(source="goods_return.public_id")
+    return_number = serializers.CharField(source="goods_return.number")
+    reason = serializers.CharField(source="goods_return.reason")
+    expected_refund_amount = AmountField(source="goods_return.expected_refund_minor", currency="order.currency")
+
+
+class OrderReturnInitiated(ReturnEvent):
+    initiated_at = serializers.DateTimeField(source="at")
+    initiated_by = serializers.CharField(source="actor")
+    lines = ReturnedLine(source="goods_return.contents", many=True)
+
+
+class OrderReturnReceived(ReturnEvent):
+    received_at = serializers.DateTimeField(source="at")
+    received_by = serializers.CharField(source="actor")
+    is_complete = serializers.BooleanField(source="goods_return.is_complete")
+    lines = ReceivedLine(source="received", many=True)
+
+
+class RefundEvent(Flat):
+    """The `data` of what asks for a refund, or says what came of it."""
+
+    blocks: ClassVar = {"order": OrderBlock}
+
+    refund_id = serializers.CharField(source="refund.public_id")
+    payment_id = serializers.CharField(source="refund.payment.public_id")
+    return_id = serializers.CharField(source="refund.goods_return.public_id", default=None, allow_null=True)
+    refund_amount = AmountField(source="refund.amount_minor", currency="order.currency")
+    reason = serializers.CharField(source="refund.reason")
+    remaining_refundable_amount = AmountField(source="order.refundable_minor")
+
+
+class OrderRefundRequested(RefundEvent):
+    payment_gateway = serializers.CharField(source="refund.gateway")
+    payment_reference = serializers.CharField(source="refund.payment.gateway_reference")
+    requested_at = serializers.DateTimeField(source="at")
+    requested_by = serializers.CharField(source="actor")
+
+
+class OrderRefundProcessed(RefundEvent):
+    is_full = serializers.BooleanField(source="refund.is_full")
+    processed_at = serializers.DateTimeField(source="at")
+
+
+class OrderRefundFailed(RefundEvent):
+    failure_code = TextOrNull(source="refund.failure_code")
+    failure_message = TextOrNull(source="refund.failure_message")
+    failed_at = serializers.DateTimeField(source="at")
 
 
 class OrderTracking(Flat):

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db.models import F
 
-from orders.models import Order, OrderLine, OrderTransition, Shipment
+from orders.models import Order, OrderLine, OrderTransition, Refund, Return, Shipment
 from webhooks.sources import DomainError
 
 Kind = OrderTransition.Kind
@@ -18,6 +18,12 @@ ALLOWED_FROM: Mapping[Kind, frozenset[Order.State]] = {
     Kind.SHIPPED: frozenset({Order.State.CONFIRMED}),
     Kind.DELIVERED: frozenset({Order.State.CONFIRMED}),
     Kind.CANCELLED: frozenset({Order.State.PENDING, Order.State.CONFIRMED}),
+    Kind.RETURN_INITIATED: frozenset({Order.State.CONFIRMED, Order.State.COMPLETED}),
+    Kind.RETURN_RECEIVED: frozenset({Order.State.CONFIRMED, Order.State.COMPLETED}),
+    # Money may come, and go back, whatever has become of the order.
+    Kind.REFUND_REQUESTED: frozenset(Order.State),
+    Kind.REFUND_PROCESSED: frozenset(Order.State),
+    Kind.REFUND_FAILED: frozenset(Order.State),
     Kind.HELD: frozenset({Order.State.PENDING, Order.State.CONFIRMED}),
     Kind.RELEASED: frozenset({Order.State.PENDING, Order.State.CONFIRMED, Order.State.COMPLETED}),
 }
@@ -30,8 +36,11 @@ _MUTABLE = (
     "on_hold",
     "status",
     "cancelled_minor",
+    "credited_minor",
     "authorised_minor",
     "paid_minor",
+    "refunded_minor",
+    "refund_pending_minor",
     "hold_expires_at",
     "shipment_count",
 )
@@ -83,7 +92,7 @@ def unpacked_units(order: Order, quantities: Mapping[str, int] | None) -> dict[O
     if quantities is None:
         units = {line: line.unpacked for line in order.items if line.unpacked}
     else:
-        units = {_find_line(order, line_id): quantity for line_id, quantity in quantities.items()}
+        units = {find_line(order, line_id): quantity for line_id, quantity in quantities.items()}
     if not units:
         raise InvalidTransition(f"Order {order} is {order.fulfilment_status}: no units are left to pack or cancel.")
     for line, quantity in units.items():
@@ -94,7 +103,7 @@ def unpacked_units(order: Order, quantities: Mapping[str, int] | None) -> dict[O
     return units
 
 
-def _find_line(order: Order, line_id: str) -> OrderLine:
+def find_line(order: Order, line_id: str) -> OrderLine:
     for line in order.items:
         if line.public_id == line_id:
             return line
@@ -119,6 +128,8 @@ def record(
     now: datetime,
     reason: str = "",
     shipment: Shipment | None = None,
+    goods_return: Return | None = None,
+    refund: Refund | None = None,
     details: dict[str, Any] | None = None,
 ) -> OrderTransition:
     """Roll the order up, write it and add the step to its history, which tells the world."""
@@ -129,6 +140,8 @@ def record(
         order=order,
         kind=kind,
         shipment=shipment,
+        goods_return=goods_return,
+        refund=refund,
         from_status=before,
         to_status=order.status,
         actor=actor,

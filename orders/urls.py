@@ -1,6 +1,6 @@
 from django.urls import path
 
-from orders.api import customers, fulfilment, holds, orders, tracking
+from orders.api import customers, fulfilment, holds, orders, refunds, returns, tracking
 
 ORDER = "orders/<slug:order_id>/"
 SHIPMENT = "fulfilment/shipments/<slug:shipment_id>/"
@@ -14,6 +14,10 @@ urlpatterns = [
     path(f"{ORDER}release/", holds.ReleaseView.as_view(), name="order-release"),
     path(f"{ORDER}verdict/", holds.VerdictView.as_view(), name="order-verdict"),
     path(f"{ORDER}payments/", orders.PaymentsView.as_view(), name="order-payments"),
+    path(f"{ORDER}returns/", returns.OpenReturnView.as_view(), name="order-returns"),
+    path("returns/<slug:return_id>/receive/", returns.ReceiveView.as_view(), name="return-receive"),
+    path(f"{ORDER}refunds/", refunds.RefundsView.as_view(), name="order-refunds"),
+    path("refunds/<slug:refund_id>/result/", refunds.ResultView.as_view(), name="refund-result"),
     path("fulfilment/orders/", fulfilment.OrdersToFulfilView.as_view(), name="orders-to-fulfil"),
     path("fulfilment/orders/<slug:order_id>/pack/", fulfilment.PackView.as_view(), name="order-pack"),
     path(f"{SHIPMENT}ship/", fulfilment.ShipView.as_view(), name="shipment-ship"),
@@ -22,6 +26,7 @@ urlpatterns = [
     path("track/<slug:token>/", tracking.TrackView.as_view(), name="track"),
     path("track/<slug:token>/stream", tracking.TrackStreamView.as_view(), name="track-stream"),
     path("track/<slug:token>/cancel/", tracking.CancelByCustomerView.as_view(), name="track-cancel"),
+    path("track/<slug:token>/returns/", returns.OpenReturnByCustomerView.as_view(), name="track-returns"),
     path("customers/", customers.CustomersView.as_view(), name="customers"),
     path("customers/<slug:customer_id>/", customers.CustomerView.as_view(), name="customer"),
 ]

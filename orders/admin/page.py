@@ -9,7 +9,7 @@ from django.db.models import Prefetch
 from inventory.money import display
 from orders.admin import steps
 from orders.models import Order, OrderTransition, Payment, Shipment, TrackingUpdate
-from orders.models.order import Units
+from orders.models.line import Units
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,9 @@ from inventory.models import is_country
 from inventory.money import AmountField, CurrencyField
 from orders import fulfilment
 from orders.models import Customer, Hold, Payment
+from orders.models.returns import Condition
 from orders.models.shipment import TrackingStatus
+from orders.returns import Receipt, Wish
 from orders.verdicts import Verdict
 from webhooks.bodies import Body
 
@@ -143,8 +145,61 @@ class GiveVerdict(Body):
     )
 
 
+class WishToReturn(LineChoice):
+    reason = OptionalText(max_length=500)
+
+    def validate(self, attrs: dict[str, Any]) -> Any:
+        return Wish(**attrs)
+
+
+class OpenReturn(Body):
+    """Read, its `lines` are the wishes that the verbs take."""
+
+    reason = serializers.CharField(max_length=500)
+    lines = WishToReturn(many=True, allow_empty=False, max_length=MOST_LINES)  # type: ignore[call-arg]
+
+    def validate_lines(self, wishes: list[Wish]) -> list[Wish]:
+        if len({wish.line_id for wish in wishes}) < len(wishes):
+            raise serializers.ValidationError("Name each line once.")
+        return wishes
+
+
+class ReceiveLine(LineChoice):
+    condition = serializers.ChoiceField(Condition.choices)
+
+    def validate(self, attrs: dict[str, Any]) -> Any:
+        return Receipt(**attrs)
+
+
+class ReceiveReturn(Body):
+    """Read, its `lines` are the receipts that the verb takes. A line may come in both conditions."""
+
+    lines = ReceiveLine(many=True, allow_empty=False, max_length=2 * MOST_LINES)  # type: ignore[call-arg]
+
+
+class RequestRefund(Body):
+    amount = AmountField(source="amount_minor")
+    currency = CurrencyField()
+    reason = serializers.CharField(max_length=500)
+    return_id = serializers.CharField(max_length=40, required=False, allow_null=True)
+
+
+class SettleRefund(Body):
+    result = serializers.ChoiceField(Payment.TOLD)
+    gateway_reference = OptionalText(
+        max_length=200, help_text="Of a success, required. The same again, with the same result, has no further effect."
+    )
+    failure_code = OptionalText(max_length=60)
+    failure_message = OptionalText(max_length=500)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if attrs["result"] == Payment.Result.SUCCESS and not attrs.get("gateway_reference"):
+            raise serializers.ValidationError({"gateway_reference": "A success needs the gateway's reference."})
+        return attrs
+
+
 class RecordPayment(Body):
-    result = serializers.ChoiceField(Payment.Result.choices)
+    result = serializers.ChoiceField(Payment.TOLD)
     kind = serializers.ChoiceField(Payment.Kind.choices)
     amount = AmountField(source="amount_minor")
     currency = CurrencyField()

@@ -49,7 +49,7 @@ class OrdersView(generics.ListAPIView[Order]):
         cart = _cart(PlaceOrder.read(request), own_channel=getattr(request.auth, "channel", ""))
         actor = str(request.user) if request.auth else STOREFRONT
         order = checkout.place(cart, actor=actor, now=timezone.now())
-        return Response(_detail(order.public_id), status=201)
+        return Response(detail(order.public_id), status=201)
 
 
 class OrderView(APIView):
@@ -57,7 +57,7 @@ class OrderView(APIView):
 
     @extend_schema(responses=OrderDetail)
     def get(self, request: Request, order_id: str) -> Response:
-        return Response(_detail(order_id))
+        return Response(detail(order_id))
 
 
 class ConfirmView(APIView):
@@ -67,7 +67,7 @@ class ConfirmView(APIView):
     def post(self, request: Request, order_id: str) -> Response:
         Nothing.read(request)
         checkout.confirm(order_id, actor=str(request.user), now=timezone.now())
-        return Response(_detail(order_id))
+        return Response(detail(order_id))
 
 
 class CancelView(APIView):
@@ -84,7 +84,7 @@ class CancelView(APIView):
             actor=str(request.user),
             now=timezone.now(),
         )
-        return Response(_detail(order_id))
+        return Response(detail(order_id))
 
 
 class PaymentsView(APIView):
@@ -97,7 +97,7 @@ class PaymentsView(APIView):
         return Response(PaidOrder(payment).data, status=201)
 
 
-def _detail(order_id: str) -> Any:
+def detail(order_id: str) -> Any:
     return OrderDetail(get_object_or_404(with_details(), public_id=order_id)).data
 
 

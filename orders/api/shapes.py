@@ -7,8 +7,10 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from inventory.models import Warehouse
-from orders.models import Allocation, Order, OrderTransition, Payment, Shipment
-from orders.models.order import OrderQuerySet, Units
+from inventory.money import AmountField
+from orders.models import Allocation, Hold, Order, OrderTransition, Payment, Refund, Return, Shipment
+from orders.models.line import Units
+from orders.models.order import OrderQuerySet
 from orders.models.shipment import TrackingStatus
 from orders.serializers import (
     AddressBlock,
@@ -26,10 +28,20 @@ def _parcels(**of: Any) -> Prefetch:  # type: ignore[type-arg]
     return Prefetch("shipments", shipments.prefetch_related("lines", "tracking_updates"), to_attr="parcels")
 
 
+def _returns() -> Prefetch:  # type: ignore[type-arg]
+    return Prefetch("returns", Return.objects.order_by("pk").prefetch_related("lines"), to_attr="sent_back")
+
+
+def _refunds() -> Prefetch:  # type: ignore[type-arg]
+    refunds = Refund.objects.select_related("payment", "goods_return").order_by("pk")
+    return Prefetch("refunds", refunds, to_attr="given_back")
+
+
 def with_details() -> OrderQuerySet:
-    """For OrderDetail: six statements, however much there is of an order."""
+    """For OrderDetail: ten statements, however much there is of an order."""
     attempts = Prefetch("payments", Payment.objects.order_by("pk"), to_attr="attempts")
-    return Order.objects.with_items().prefetch_related(_parcels(), attempts)
+    stops = Prefetch("holds", Hold.objects.order_by("pk"), to_attr="stops")
+    return Order.objects.with_items().prefetch_related(_parcels(), attempts, stops, _returns(), _refunds())
 
 
 def with_parts_of(warehouses: QuerySet[Warehouse]) -> OrderQuerySet:
@@ -43,7 +55,7 @@ def with_parts_of(warehouses: QuerySet[Warehouse]) -> OrderQuerySet:
 def with_timeline() -> OrderQuerySet:
     """For TrackedOrder."""
     steps = Prefetch("transitions", OrderTransition.objects.order_by("pk"), to_attr="steps")
-    return Order.objects.with_items().prefetch_related(_parcels(), steps)
+    return Order.objects.with_items().prefetch_related(_parcels(), steps, _returns())
 
 
 class ParcelLine(serializers.Serializer[Any]):
@@ -105,6 +117,63 @@ class PaidOrder(PaymentAttempt):
     payment_status = serializers.CharField(source="order.payment_status")
 
 
+class SentBackLine(ParcelLine):
+    reason = TextOrNull()
+    sellable = serializers.IntegerField(help_text="Units that came back and are on sale again.")
+    damaged = serializers.IntegerField(help_text="Units that came back and are written off.")
+
+
+class SentBack(serializers.Serializer[Any]):
+    """A return, as the shopper may see it."""
+
+    return_id = serializers.CharField(source="public_id")
+    return_number = serializers.CharField(source="number")
+    state = serializers.CharField()
+    reason = serializers.CharField()
+    currency = serializers.CharField(source="order.currency")
+    expected_refund_amount = AmountField(source="expected_refund_minor", currency="order.currency")
+    initiated_at = serializers.DateTimeField()
+    received_at = serializers.DateTimeField(allow_null=True)
+    lines = SentBackLine(source="contents", many=True)
+
+
+class ReturnDetail(SentBack):
+    order_id = serializers.CharField(source="order.public_id")
+    order_number = serializers.CharField(source="order.number")
+    order_status = serializers.CharField(source="order.status")
+    initiated_by = serializers.CharField()
+    received_by = TextOrNull()
+
+
+class RefundDetail(serializers.Serializer[Any]):
+    refund_id = serializers.CharField(source="public_id")
+    order_id = serializers.CharField(source="order.public_id")
+    order_number = serializers.CharField(source="order.number")
+    payment_id = serializers.CharField(source="payment.public_id")
+    return_id = serializers.CharField(source="goods_return.public_id", default=None, allow_null=True)
+    state = serializers.CharField()
+    amount = AmountField(source="amount_minor", currency="order.currency")
+    currency = serializers.CharField(source="order.currency")
+    reason = serializers.CharField()
+    gateway = serializers.CharField()
+    gateway_reference = TextOrNull()
+    failure_code = TextOrNull()
+    failure_message = TextOrNull()
+    requested_at = serializers.DateTimeField()
+    requested_by = serializers.CharField()
+    settled_at = serializers.DateTimeField(allow_null=True, help_text="When it was processed, or failed.")
+    settled_by = TextOrNull()
+
+
+class RefundedOrder(RefundDetail):
+    """A refund, with what it made of its order."""
+
+    order_status = serializers.CharField(source="order.status")
+    payment_status = serializers.CharField(source="order.payment_status")
+    refunded_amount = AmountField(source="order.refunded_minor")
+    remaining_refundable_amount = AmountField(source="order.refundable_minor")
+
+
 class OrderSummary(OrderBlock):
     warehouse_code = TextOrNull()
     updated_at = serializers.DateTimeField()
@@ -122,6 +191,18 @@ class BoughtLine(LineBlock):
     packed = serializers.IntegerField(source="line.packed")
     shipped = serializers.IntegerField(source="line.shipped")
     delivered = serializers.IntegerField(source="line.delivered")
+    returned = serializers.IntegerField(source="line.returned")
+    refunded = serializers.IntegerField(source="line.refunded")
+
+
+class HoldShape(serializers.Serializer[Any]):
+    hold_id = serializers.CharField(source="public_id")
+    kind = serializers.CharField()
+    reason = serializers.CharField()
+    placed_by = serializers.CharField()
+    placed_at = serializers.DateTimeField()
+    released_by = TextOrNull()
+    released_at = serializers.DateTimeField(allow_null=True)
 
 
 class OrderDetail(OrderSummary, Promise):
@@ -136,6 +217,9 @@ class OrderDetail(OrderSummary, Promise):
     lines = serializers.SerializerMethodField()
     shipments = Parcel(source="parcels", many=True)
     payments = PaymentAttempt(source="attempts", many=True)
+    returns = ReturnDetail(source="sent_back", many=True)
+    refunds = RefundDetail(source="given_back", many=True)
+    holds = HoldShape(source="stops", many=True)
 
     @extend_schema_field(BoughtLine(many=True))
     def get_lines(self, order: Order) -> Any:
@@ -185,6 +269,7 @@ class TrackedOrder(Promise):
     placed_at = serializers.DateTimeField()
     timeline = serializers.SerializerMethodField()
     parcels = TrackedParcel(many=True)
+    returns = SentBack(source="sent_back", many=True)
 
     @extend_schema_field(TimelineEntry(many=True))
     def get_timeline(self, order: Any) -> Any:

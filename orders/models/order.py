@@ -1,7 +1,6 @@
 """An order: what was bought, by whom, for how much, and how far it has come."""
 
 import secrets
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -12,8 +11,8 @@ from django.db.models.functions import Cast
 from django.utils import timezone
 from django.utils.functional import cached_property
 
-from inventory.models import Product, StockLevel
 from orders.models.customer import Customer
+from orders.models.line import OrderLine
 from webhooks.sources import PublicIdField
 
 if TYPE_CHECKING:
@@ -96,7 +95,7 @@ class Order(models.Model):
     customer = models.ForeignKey(Customer, on_delete=models.PROTECT, related_name="orders")
 
     contact_name = models.CharField(max_length=200, blank=True)
-    contact_email = models.EmailField(db_index=True)
+    contact_email = models.EmailField()
     contact_phone = models.CharField(max_length=40, blank=True)
     locale = models.CharField(max_length=20, default="en")
 
@@ -180,6 +179,7 @@ class Order(models.Model):
         ]
         indexes = [
             models.Index(fields=["status", "-placed_at"], name="order_by_status"),
+            models.Index(fields=["contact_email", "placed_at"], name="order_by_contact"),
             models.Index(fields=["-id"], name="order_on_hold", condition=Q(on_hold=True)),
             models.Index(
                 fields=["hold_expires_at"],
@@ -248,12 +248,13 @@ class Order(models.Model):
         self.on_hold = False
         self.holds.open().update(released_by=actor, released_at=now)
 
-    def roll_up(self, *, payment_failed: bool = False) -> None:
-        """Derive what follows from the lines' counters and from the money: never set by hand.
+    def settle(self, *, failed: bool = False) -> None:
+        """Derive the payment status; `failed` says that the latest attempt was."""
+        self.payment_status = self._rolled_up_payment(failed=failed)
 
-        `payment_failed` says that the latest attempt to pay was declined.
-        """
-        self.payment_status = self._rolled_up_payment(failed=payment_failed)
+    def roll_up(self) -> None:
+        """Derive what follows from the lines' counters and from the money: never set by hand."""
+        self.settle()
         self.fulfilment_status = self._rolled_up_fulfilment()
         self._complete_if_done()
         self.status = self._public_status()
@@ -306,94 +307,3 @@ class Order(models.Model):
         if self.on_hold:
             return self.Status.ON_HOLD
         return self.Status.PENDING if self.state == self.State.PENDING else self.Status.CONFIRMED
-
-
-class OrderLine(models.Model):
-    """A product as it was when it was bought, and how many of its units have come how far."""
-
-    public_id = PublicIdField("lin")
-    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="lines")
-    product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="+")
-    sku = models.CharField("SKU", max_length=64)
-    name = models.CharField(max_length=200)
-    unit_minor = models.PositiveBigIntegerField()
-    quantity = models.PositiveIntegerField()
-    cancelled = models.PositiveIntegerField(default=0)
-    packed = models.PositiveIntegerField(default=0)
-    shipped = models.PositiveIntegerField(default=0)
-    delivered = models.PositiveIntegerField(default=0)
-    returned = models.PositiveIntegerField(default=0, help_text="Back in a warehouse, sellable or not.")
-    refunded = models.PositiveIntegerField(default=0, help_text="Cancelled or sent back, and their money given back.")
-    warehouse_code = models.CharField(max_length=32, blank=True, help_text="Empty when several warehouses share it.")
-
-    class Meta:
-        constraints = [
-            models.CheckConstraint(name="line_quantity_positive", condition=Q(quantity__gte=1)),
-            models.CheckConstraint(
-                name="line_packed_and_cancelled_within_quantity",
-                condition=Q(quantity__gte=F("packed") + F("cancelled")),
-            ),
-            models.CheckConstraint(name="line_shipped_within_packed", condition=Q(shipped__lte=F("packed"))),
-            models.CheckConstraint(name="line_delivered_within_shipped", condition=Q(delivered__lte=F("shipped"))),
-            models.CheckConstraint(name="line_returned_within_delivered", condition=Q(returned__lte=F("delivered"))),
-            models.CheckConstraint(
-                name="line_refunded_within_cancelled_and_delivered",
-                condition=Q(refunded__lte=F("cancelled") + F("delivered")),
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.quantity} × {self.sku}"
-
-    @property
-    def unpacked(self) -> int:
-        """Units that can still be packed or cancelled."""
-        return self.wanted - self.packed
-
-    @property
-    def wanted(self) -> int:
-        """Units that are not cancelled: what is to be packed, shipped and delivered in the end."""
-        return self.quantity - self.cancelled
-
-
-@dataclass(frozen=True)
-class Units:
-    """Some units of a line: those a step of the order is about."""
-
-    line: OrderLine
-    quantity: int
-    warehouse_code: str
-
-    @property
-    def currency(self) -> str:
-        return self.line.order.currency
-
-    @property
-    def unit_minor(self) -> int:
-        return self.line.unit_minor
-
-    @property
-    def total_minor(self) -> int:
-        return self.unit_minor * self.quantity
-
-
-class Allocation(models.Model):
-    """Units of a line that one warehouse holds for it. All of an order's expire together: `Order.hold_expires_at`."""
-
-    line = models.ForeignKey(OrderLine, on_delete=models.PROTECT, related_name="allocations")
-    level = models.ForeignKey(StockLevel, on_delete=models.PROTECT, related_name="+")
-    quantity = models.PositiveIntegerField()
-    packed = models.PositiveIntegerField(default=0)
-
-    class Meta:
-        constraints = [
-            models.UniqueConstraint("line", "level", name="allocation_once_per_level"),
-            models.CheckConstraint(name="allocation_packed_within_quantity", condition=Q(packed__lte=F("quantity"))),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.quantity} of {self.line_id} from {self.level_id}"
-
-    @property
-    def unpacked(self) -> int:
-        return self.quantity - self.packed

@@ -5,7 +5,8 @@ from django.db.models import Q
 from django.utils.functional import cached_property
 
 from inventory.models import StockLevel, Warehouse
-from orders.models.order import Order, OrderLine
+from orders.models.line import OrderLine
+from orders.models.order import Order
 from webhooks.sources import Fact, PublicIdField
 
 

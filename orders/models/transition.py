@@ -2,7 +2,10 @@
 
 from django.db import models
 
-from orders.models.order import Order, Units
+from orders.models.line import Units
+from orders.models.order import Order
+from orders.models.payment import Refund
+from orders.models.returns import ReceivedUnits, Return
 from orders.models.shipment import Shipment
 from webhooks.sources import Fact
 
@@ -15,18 +18,27 @@ class OrderTransition(Fact):
         SHIPPED = "shipped", "Shipped"
         DELIVERED = "delivered", "Delivered"
         CANCELLED = "cancelled", "Cancelled"
+        RETURN_INITIATED = "return_initiated", "Return opened"
+        RETURN_RECEIVED = "return_received", "Return received"
+        REFUND_REQUESTED = "refund_requested", "Refund requested"
+        REFUND_PROCESSED = "refund_processed", "Refunded"
+        REFUND_FAILED = "refund_failed", "Refund failed"
         HELD = "held", "Put on hold"
         RELEASED = "released", "Released"
 
     order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="transitions")
     kind = models.CharField(max_length=20, choices=Kind)
     shipment = models.ForeignKey(Shipment, on_delete=models.PROTECT, null=True, blank=True, related_name="transitions")
+    goods_return = models.ForeignKey(
+        Return, on_delete=models.PROTECT, null=True, blank=True, related_name="transitions"
+    )
+    refund = models.ForeignKey(Refund, on_delete=models.PROTECT, null=True, blank=True, related_name="transitions")
     from_status = models.CharField(max_length=10, choices=Order.Status, blank=True)
     to_status = models.CharField(max_length=10, choices=Order.Status)
     actor = models.CharField(max_length=150)
     reason = models.CharField(max_length=500, blank=True)
     # What only this step knows: a cancellation's `units` (line public id -> how many), a delivery's `cod_minor` and
-    # `cod_collected_minor`, the holds of `orders.holds`.
+    # `cod_collected_minor`, a return's `received` (line public id, units, condition), the holds of `orders.holds`.
     details = models.JSONField(default=dict, blank=True)
 
     def __str__(self) -> str:
@@ -43,6 +55,15 @@ class OrderTransition(Fact):
             lines = (line for line in self.order.items if line.public_id in cancelled)
             return [Units(line, cancelled[line.public_id], line.warehouse_code) for line in lines]
         return [Units(line, line.wanted, line.warehouse_code) for line in self.order.items if line.wanted]
+
+    @property
+    def received(self) -> list[ReceivedUnits]:
+        """Of a return's receipt: what came, and in which condition."""
+        lines = {line.public_id: line for line in self.order.items}
+        return [
+            ReceivedUnits(Units(lines[line_id], quantity, lines[line_id].warehouse_code), condition)
+            for line_id, quantity, condition in self.details["received"]
+        ]
 
     @property
     def cod_minor(self) -> int | None:

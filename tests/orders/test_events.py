@@ -3,7 +3,9 @@ from datetime import datetime
 
 import pytest
 
-from orders import checkout, couriers, events, fulfilment, holds
+from orders import checkout, couriers, events, fulfilment, holds, refunds, returns
+from orders.models import Order
+from orders.returns import Receipt, Wish
 from tests.factories import NOW, make_cart, make_product, pay_for, place_order, ship_order
 from webhooks import catalogue
 from webhooks.catalogue import EventType
@@ -25,6 +27,10 @@ PAYMENT = {
 }
 CUSTOMER = {"customer_id", "email", "phone", "name", "locale", "accepts_marketing", "created_at"}
 TRACKING = {"previous_status", "message", "location", "occurred_at", "estimated_delivery_at"}
+RETURN = {"return_id", "return_number", "reason", "expected_refund_amount"}
+REFUND = {"refund_id", "payment_id", "return_id", "refund_amount", "reason", "remaining_refundable_amount"}
+# What a line has beside its own.
+OF_LINES = {"order.return.initiated": {"reason"}, "order.return.received": {"condition"}}
 PROMISED = {"shipping_address", "warehouse_code", "promised_delivery_from", "promised_delivery_to"}
 
 # The tables of spec/events.md.
@@ -44,10 +50,16 @@ FIELDS = {
     "order.cancelled": ORDER_BLOCK
     | {"lines", "cancelled_at", "cancelled_by", "cancel_reason", "is_full", "refund_expected_amount"},
     "order.held": ORDER_BLOCK | {"open_hold_kinds", "hold_id", "hold_kind", "hold_reason", "held_at", "held_by"},
-    "order.released": ORDER_BLOCK
-    | {"open_hold_kinds", "released_hold_kinds", "release_reason", "released_at", "released_by"},
+    "order.released": ORDER_BLOCK | {"open_hold_kinds", "released_hold_kinds", "released_at", "released_by"},
     "order.tracking.updated": ORDER_BLOCK | SHIPMENT_BLOCK | TRACKING,
     "order.tracking.exception": ORDER_BLOCK | SHIPMENT_BLOCK | TRACKING,
+    "order.return.initiated": ORDER_BLOCK | RETURN | {"lines", "initiated_at", "initiated_by"},
+    "order.return.received": ORDER_BLOCK | RETURN | {"lines", "received_at", "received_by", "is_complete"},
+    "order.refund.requested": ORDER_BLOCK
+    | REFUND
+    | {"payment_gateway", "payment_reference", "requested_at", "requested_by"},
+    "order.refund.processed": ORDER_BLOCK | REFUND | {"is_full", "processed_at"},
+    "order.refund.failed": ORDER_BLOCK | REFUND | {"failure_code", "failure_message", "failed_at"},
     "payment.success": PAYMENT,
     "payment.failed": PAYMENT
     | {"failure_code", "failure_message", "is_retryable", "attempts_24h", "order_on_hold", "failed_at"},
@@ -64,11 +76,26 @@ def walk(now: datetime) -> None:
     customer.save()
     for hour, status in enumerate(("attempt_failed", "delivered")):
         couriers.track(shipment.public_id, status=status, occurred_at=now.replace(hour=hour), source="dhl", now=now)
+    send_back(shipment.order, now)
     declined = place_order(("MUG", 1))
     pay_for(declined, reference="ch_0", result="failed")
     holds.place(declined.public_id, kind="fraud", reason="Many failures", actor="ann", now=now)
     holds.release(declined.public_id, actor="ann", now=now)
     checkout.cancel(declined.public_id, reason="", actor="ann", now=now)
+
+
+def send_back(order: Order, now: datetime) -> None:
+    """A delivered unit comes back; its refund fails, and succeeds when it is asked for again."""
+    line_id = order.items[0].public_id
+    opened = returns.open_return(
+        order.public_id, wishes=[Wish(line_id, 1)], reason="Too blue", actor="customer", now=now
+    )
+    receipts = [Receipt(line_id, 1, "sellable")]
+    returns.receive_return(opened.public_id, receipts=receipts, actor="ben", now=now)
+    wish = {"amount_minor": 2495, "currency": "EUR", "reason": "Too blue", "return_id": opened.public_id}
+    first, second = (refunds.request(order.public_id, **wish, actor="ann", now=now) for _ in range(2))
+    refunds.failed(first.public_id, failure_code="card_closed", actor="stripe", now=now)
+    refunds.processed(second.public_id, gateway_reference="re_1", actor="stripe", now=now)
 
 
 class TestCatalogue:
@@ -79,7 +106,8 @@ class TestCatalogue:
     @pytest.mark.parametrize("event_type", TYPES, ids=lambda event_type: event_type.name)
     def test_shows_an_example_with_every_field(self, event_type: EventType) -> None:
         assert set(event_type.example) == FIELDS[event_type.name]
-        assert all(set(line) == LINE for line in event_type.example.get("lines", []))
+        expected = LINE | OF_LINES.get(event_type.name, set())
+        assert all(set(line) == expected for line in event_type.example.get("lines", []))
 
 
 @pytest.mark.django_db
@@ -90,8 +118,8 @@ class TestData:
         bodies = {event.type: json.loads(event.body)["data"] for event in Event.objects.filter(type__in=FIELDS)}
 
         assert {name: set(data) for name, data in bodies.items()} == FIELDS
-        for data in bodies.values():
-            assert all(set(line) == LINE for line in data.get("lines", []))
+        for name, data in bodies.items():
+            assert all(set(line) == LINE | OF_LINES.get(name, set()) for line in data.get("lines", []))
 
     def test_is_numbered_per_subject_without_a_gap(self) -> None:
         walk(NOW)

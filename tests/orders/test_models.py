@@ -28,8 +28,20 @@ class TestTheDatabase:
             (Shipment, {"shipped_at": None}, "shipment_left_when_shipped"),
             (Shipment, {"state": "delivered"}, "shipment_arrived_when_delivered"),
             (Order, {"total_minor": 1}, "order_total_adds_up"),
-            (Order, {"cancelled_minor": F("total_minor") + 1}, "order_cancelled_within_total"),
-            (Order, {"refunded_minor": F("paid_minor") + 1}, "order_refunded_within_paid"),
+            (OrderLine, {"returned": 1}, "line_returned_within_delivered"),
+            (OrderLine, {"refunded": 1}, "line_refunded_within_cancelled_and_delivered"),
+            (Order, {"cancelled_minor": F("total_minor") + 1}, "order_cancelled_and_credited_within_total"),
+            (
+                Order,
+                {"cancelled_minor": F("total_minor"), "credited_minor": 1},
+                "order_cancelled_and_credited_within_total",
+            ),
+            (Order, {"refunded_minor": F("paid_minor") + 1}, "order_refunds_within_paid"),
+            (
+                Order,
+                {"refunded_minor": F("paid_minor"), "refund_pending_minor": 1},
+                "order_refunds_within_paid",
+            ),
             (Customer, {"email": "Ann@Example.com"}, "customer_email_in_lower_case"),
         ],
     )

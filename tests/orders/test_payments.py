@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from orders import checkout, fulfilment
-from orders.models import Order, Payment
+from orders import checkout, fulfilment, payments
+from orders.models import Order, Payment, Refund
 from orders.payments import PaymentMismatch
 from tests.factories import confirm_order, make_product, pay_for, place_order, ship_order
 from webhooks.models import Event
@@ -101,15 +101,40 @@ class TestRecord:
             ({"kind": "cod_collection"}, "is paid by card, not in cash"),
         ],
     )
-    def test_refuses_what_is_not_owed(self, differing: dict[str, Any], fault: str, told: Told) -> None:
+    def test_refuses_what_is_not_owed_and_keeps_that_for_staff_to_see(
+        self, differing: dict[str, Any], fault: str, told: Told, data_of: DataOf
+    ) -> None:
         order = place_order()
 
         with pytest.raises(PaymentMismatch, match=fault):
             pay_for(order, **differing)
 
         order.refresh_from_db()
-        assert (order.status, order.paid_minor, Payment.objects.count()) == ("pending", 0, 0)
-        assert told(order.public_id) == ["order.created"]
+        assert (order.status, order.payment_status, order.paid_minor) == ("pending", "unpaid", 0)
+        refused = Payment.objects.get()
+        assert (refused.result, refused.failure_code, refused.is_retryable) == ("refused", "payment_mismatch", False)
+        assert told(order.public_id) == ["order.created", "payment.failed"]
+        assert fault in data_of("payment.failed")["failure_message"]
+
+    def test_keeps_a_refused_attempt_once_however_often_it_is_told(self, told: Told) -> None:
+        order = place_order()
+
+        for _ in range(2):
+            with pytest.raises(PaymentMismatch):
+                pay_for(order, amount_minor=1)
+
+        assert Payment.objects.count() == 1
+        assert told(order.public_id) == ["order.created", "payment.failed"]
+
+    def test_takes_the_right_amount_under_the_reference_of_a_refused_one(self) -> None:
+        order = place_order()
+        with pytest.raises(PaymentMismatch):
+            pay_for(order, amount_minor=1, reference="ch_1")
+
+        pay_for(order, reference="ch_1")
+
+        order.refresh_from_db()
+        assert (order.status, order.paid_minor) == ("confirmed", 4990)
 
     def test_refuses_a_reference_that_paid_for_another_order(self) -> None:
         make_product("MUG")
@@ -119,7 +144,9 @@ class TestRecord:
         with pytest.raises(PaymentMismatch, match="has already paid for order"):
             pay_for(other, reference="ch_1")
 
-    def test_keeps_late_money_of_a_cancelled_order_and_expects_its_refund(self, told: Told, now: datetime) -> None:
+    def test_keeps_late_money_of_a_cancelled_order_and_requests_its_refund_at_once(
+        self, told: Told, now: datetime
+    ) -> None:
         order = place_order()
         checkout.cancel(order.public_id, reason="", actor="ann", now=now)
 
@@ -127,7 +154,30 @@ class TestRecord:
 
         order.refresh_from_db()
         assert (order.status, order.payment_status, order.refund_expected_minor) == ("cancelled", "paid", 4990)
-        assert told(order.public_id) == ["order.created", "order.cancelled", "payment.success"]
+        assert (order.refund_pending_minor, order.overpaid_minor) == (4990, 0)
+        assert told(order.public_id)[2:] == ["payment.success", "order.refund.requested"]
+        refund = Refund.objects.get()
+        assert (refund.amount_minor, refund.reason) == (4990, "Paid after it was cancelled")
+
+    def test_requests_the_refund_of_what_was_paid_twice(self, told: Told) -> None:
+        order = place_order()
+        pay_for(order, reference="ch_1")
+
+        second = pay_for(order, reference="ch_2")
+
+        order.refresh_from_db()
+        assert (order.status, order.paid_minor, order.refund_pending_minor) == ("confirmed", 9980, 4990)
+        assert Refund.objects.get().payment == second
+        assert told(order.public_id)[-2:] == ["payment.success", "order.refund.requested"]
+
+    def test_requests_the_refund_of_what_is_captured_beyond_a_cancelled_unit(self, now: datetime) -> None:
+        order = place_order()
+        pay_for(order, kind="authorisation", reference="au_1")
+        checkout.cancel(order.public_id, reason="", actor="ann", now=now, quantities={order.items[0].public_id: 1})
+
+        pay_for(order, reference="ch_1")
+
+        assert Refund.objects.get().amount_minor == 2495
 
     def test_leaves_a_failed_late_attempt_unpaid(self, now: datetime) -> None:
         order = place_order()
@@ -157,6 +207,33 @@ class TestRecord:
 
         order.refresh_from_db()
         assert (order.state, order.payment_status) == ("completed", "paid")
+
+
+class TestCollectCash:
+    def test_completes_a_delivered_order_once(self, told: Told, now: datetime) -> None:
+        shipment = ship_order(method="cod")
+        fulfilment.deliver(shipment.public_id, delivered_at=now, actor="ben", now=now)
+        order = Order.objects.get()
+        cash = {"amount_minor": 4990, "currency": "EUR", "reference": "till-7", "actor": "ann", "now": now}
+
+        for _ in range(2):
+            payments.collect_cash(order.public_id, **cash)
+
+        order.refresh_from_db()
+        assert (order.state, order.payment_status, order.paid_minor) == ("completed", "paid", 4990)
+        assert told(order.public_id)[-1] == "payment.success"
+        assert Payment.objects.count() == 1
+
+    def test_refuses_more_than_is_open(self, now: datetime) -> None:
+        order = ship_order(method="cod").order
+
+        with pytest.raises(PaymentMismatch, match="owes €49.90, which a payment of €50.00 does not match"):
+            payments.collect_cash(
+                order.public_id, amount_minor=5000, currency="EUR", reference="x", actor="ann", now=now
+            )
+
+        order.refresh_from_db()
+        assert (order.payment_status, order.paid_minor) == ("cod_pending", 0)
 
 
 class TestPayment:
