@@ -21,7 +21,9 @@ class ApiToken(AbstractAPIKey):
         max_length=32, blank=True, help_text="Code of the only warehouse it works for. Empty: all of them."
     )
     channel = models.CharField(
-        max_length=32, blank=True, help_text="Of its orders and sales: web, pos, marketplace or erp. Empty: as each says."
+        max_length=32,
+        blank=True,
+        help_text="Of its orders and sales: web, pos, marketplace or erp. Empty: as each says.",
     )
 
     class Meta(AbstractAPIKey.Meta):
@@ -179,9 +181,7 @@ class InboundMessage(models.Model):
             ),
         ]
         indexes = [
-            models.Index(
-                "next_attempt_at", "id", name="inbound_due", condition=Q(state__in=["received", "waiting"])
-            ),
+            models.Index("next_attempt_at", "id", name="inbound_due", condition=Q(state__in=["received", "waiting"])),
             models.Index("awaits", name="inbound_awaits", condition=Q(state="waiting")),
             models.Index("state", F("id").desc(), name="inbound_by_state"),
             models.Index("source", F("id").desc(), name="inbound_by_source"),

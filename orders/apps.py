@@ -5,4 +5,9 @@ class OrdersConfig(AppConfig):
     name = "orders"
 
     def ready(self) -> None:
-        from orders import checkout, events, signals  # noqa: F401  (declares timers, event types; connects)
+        # Declares timers and event types, registers adapters, connects.
+        from inventory import lapses
+        from orders import checkout, events, gateways, providers, signals, trackers  # noqa: F401
+        from orders.reservations import UnpaidOrders
+
+        lapses.register(UnpaidOrders())

@@ -1,7 +1,9 @@
 """One vocabulary for every courier, and one rule for scans that come late, twice or out of order (spec/domain.md)."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from django.db import transaction
 
@@ -9,6 +11,7 @@ from orders import fulfilment
 from orders.models import Shipment, TrackingUpdate
 from orders.models.shipment import TrackingStatus
 from orders.transitions import InvalidTransition, lock_shipment, store
+from webhooks.inbound import Unmatched
 
 # Word -> rank, which decides between scans of one moment.
 STATUSES: Mapping[str, int] = {
@@ -37,7 +40,20 @@ EXCEPTIONS = frozenset(
 _AFTER_DELIVERY = frozenset({TrackingStatus.DELIVERED, TrackingStatus.RETURN_TO_SENDER, TrackingStatus.RETURNED})
 
 
-@transaction.atomic
+@dataclass(frozen=True)
+class Scan:
+    """What a courier says of a parcel, and when it happened."""
+
+    status: str
+    occurred_at: datetime
+    message: str = ""
+    location: str = ""
+    estimated_delivery_at: datetime | None = None
+
+
+Told = TypeVar("Told", Scan, TrackingUpdate)
+
+
 def track(
     shipment_id: str,
     *,
@@ -50,28 +66,58 @@ def track(
     now: datetime,
 ) -> TrackingUpdate:
     """Add a scan to a shipped parcel's timeline; `delivered` delivers it. The same scan again returns the first."""
+    scan = Scan(status, occurred_at, message, location, estimated_delivery_at)
+    return report(shipment_id, [scan], source=source, now=now)[0]
+
+
+@transaction.atomic
+def report(shipment_id: str, scans: Iterable[Scan], *, source: str, now: datetime) -> list[TrackingUpdate]:
+    """`track`, for a courier that sends the whole history each time: what is known already changes nothing."""
     shipment = lock_shipment(shipment_id)
     if shipment.state == Shipment.State.PACKED:
         raise InvalidTransition(f"Shipment {shipment} is {shipment.state}, not shipped.")
-    scans: list[TrackingUpdate] = list(shipment.tracking_updates.all())
-    for scan in scans:
-        if (scan.status, scan.occurred_at) == (status, occurred_at):
-            return scan
+    timeline: list[TrackingUpdate] = list(shipment.tracking_updates.all())
+    return [_find(timeline, scan) or _add(shipment, timeline, scan, source=source, now=now) for scan in in_order(scans)]
+
+
+def _find(timeline: Iterable[TrackingUpdate], scan: Scan) -> TrackingUpdate | None:
+    known = (update for update in timeline if (update.status, update.occurred_at) == (scan.status, scan.occurred_at))
+    return next(known, None)
+
+
+def _add(
+    shipment: Shipment, timeline: list[TrackingUpdate], scan: Scan, *, source: str, now: datetime
+) -> TrackingUpdate:
     update = TrackingUpdate(
         shipment=shipment,
-        status=TrackingStatus(status),
+        status=TrackingStatus(scan.status),
         previous_status=shipment.tracking_status,
-        occurred_at=occurred_at,
-        message=message,
-        location=location,
-        estimated_delivery_at=estimated_delivery_at,
+        occurred_at=scan.occurred_at,
+        message=scan.message,
+        location=scan.location,
+        estimated_delivery_at=scan.estimated_delivery_at,
         source=source,
         at=now,
     )
-    _show(shipment, [*scans, update], update)
+    timeline.append(update)
+    _show(shipment, timeline, update)
     if update.status == TrackingStatus.DELIVERED and shipment.state == Shipment.State.SHIPPED:
-        fulfilment.arrive(shipment, delivered_at=occurred_at, source=source, actor=source, now=now)
+        fulfilment.arrive(shipment, delivered_at=scan.occurred_at, source=source, actor=source, now=now)
     return update
+
+
+def parcel_with(tracking_number: str) -> Shipment:
+    """The parcel that left last under this number: couriers use them again. Raises Unmatched until there is one."""
+    parcels = Shipment.objects.filter(tracking_number=tracking_number).order_by("-shipped_at", "-pk")
+    parcel = parcels.select_related("order").first()
+    if parcel is None:
+        raise Unmatched(f"No parcel has the tracking number {tracking_number} yet.", awaits=number_key(tracking_number))
+    return parcel
+
+
+def number_key(tracking_number: str) -> str:
+    """What messages wait for that came before their number was attached to a parcel."""
+    return f"tracking_number:{tracking_number}"
 
 
 def _show(shipment: Shipment, scans: list[TrackingUpdate], update: TrackingUpdate) -> None:
@@ -102,5 +148,5 @@ def latest_estimate(scans: Iterable[TrackingUpdate]) -> datetime | None:
     return estimates[-1] if estimates else None
 
 
-def in_order(scans: Iterable[TrackingUpdate]) -> list[TrackingUpdate]:
+def in_order(scans: Iterable[Told]) -> list[Told]:
     return sorted(scans, key=lambda scan: (scan.occurred_at, STATUSES[scan.status]))

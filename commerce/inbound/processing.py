@@ -1,0 +1,160 @@
+"""From what was kept to what it does: each message in one transaction with its effect, so that both stand or neither.
+
+A worker that is killed leaves its message due, and the clock finds it. No lease is needed: nothing speaks HTTP here.
+"""
+
+import logging
+import time
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from django.core.exceptions import ObjectDoesNotExist
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+from rest_framework.exceptions import ValidationError
+
+from commerce.inbound import paths
+from commerce.inbound.inbox import BELL
+from commerce.inbound.schemes import NotJson, Scheme, read_object
+from commerce.models import InboundMessage
+from commerce.problems import in_words
+from webhooks import broker, inbound
+from webhooks.errors import DomainError
+from webhooks.inbound import Effect, Ignored, Message, Unmatched, Unprocessable
+
+logger = logging.getLogger(__name__)
+
+State = InboundMessage.State
+
+MINUTE, HOUR = 60, 3600
+# Seconds after each failure; then it is parked.
+LADDER: Sequence[int] = (5, 30, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 6 * HOUR)
+# A parcel may be reported on long before its number is attached: at the last step's pace, for so long.
+WAITS_FOR = timedelta(days=30)
+# A run ends well within django-q2's `timeout`, and rings for the next one.
+RUN_S = 10.0
+BATCH = 100
+TICK_S = 2
+KEEP = {State.PROCESSED: timedelta(days=30), State.IGNORED: timedelta(days=30), State.PARKED: timedelta(days=90)}
+FORGOTTEN_AT_ONCE = 1_000
+
+
+def work_off() -> None:
+    """Process what is due, oldest first, until nothing is or RUN_S are over."""
+    ends = time.monotonic() + RUN_S
+    while keys := list(due(timezone.now()).order_by("next_attempt_at", "id").values_list("pk", flat=True)[:BATCH]):
+        for pk in keys:
+            process(pk, now=timezone.now())
+            if time.monotonic() > ends:
+                broker.ring(BELL)
+                return
+
+
+def due(now: datetime) -> QuerySet[InboundMessage]:
+    return InboundMessage.objects.filter(state__in=[State.RECEIVED, State.WAITING], next_attempt_at__lte=now)
+
+
+@transaction.atomic
+def process(pk: int, *, now: datetime) -> None:
+    """One attempt, if it is still due and nobody else is at it. SQLite has one writer anyhow."""
+    locked = due(now).select_for_update(skip_locked=True, of=("self",))
+    message = locked.select_related("source").filter(pk=pk).first()
+    if message is None:
+        return
+    message.attempt_count += 1
+    message.awaits = ""
+    try:
+        with transaction.atomic():
+            effect = _apply(message, now=now)
+    except Ignored as reason:
+        _settle(message, State.IGNORED, reason=str(reason), now=now)
+    except (NotJson, Unprocessable) as error:
+        _settle(message, State.PARKED, reason=str(error), now=now)
+    except ValidationError as error:
+        _settle(message, State.PARKED, reason=f"The message does not fit: {in_words(error)}", now=now)
+    except Unmatched as error:
+        message.awaits = error.awaits
+        _try_again(message, reason=str(error), now=now)
+    except (DomainError, ObjectDoesNotExist) as error:
+        _try_again(message, reason=str(error), now=now)
+    except Exception as error:
+        # A bug, or a database that will recover: nothing of it may be lost.
+        logger.exception("Processing %s failed", message.public_id)
+        _try_again(message, reason=f"Something went wrong on our side ({type(error).__name__}). It is logged.", now=now)
+    else:
+        message.subject = effect.subject
+        if effect.is_refusal:
+            _settle(message, State.PARKED, reason=effect.words, now=now)
+        else:
+            message.effect = effect.words[:300]
+            _settle(message, State.PROCESSED, reason="", now=now)
+
+
+def _apply(message: InboundMessage, *, now: datetime) -> Effect:
+    source = message.source
+    body = read_object(bytes(message.body))
+    dialect = source.scheme
+    if source.scheme == Scheme.HMAC:
+        body, dialect = paths.translate(body, paths=source.paths, words=source.words), Scheme.STANDARD
+    adapt = inbound.adapter_of(dialect)
+    return adapt(Message(source=source.name, body=body, warehouse=source.warehouse), now)
+
+
+def _settle(message: InboundMessage, state: InboundMessage.State, *, reason: str, now: datetime) -> None:
+    message.state, message.reason, message.next_attempt_at = state, reason[:500], None
+    message.processed_at = now
+    message.save()
+
+
+def _try_again(message: InboundMessage, *, reason: str, now: datetime) -> None:
+    """By the ladder; what waits for something stays at its last step until WAITS_FOR is over."""
+    failures = message.attempt_count - message.attempts_before
+    if message.awaits and now - message.created_at < WAITS_FOR:
+        wait = LADDER[min(failures, len(LADDER)) - 1]
+    elif failures <= len(LADDER):
+        wait = LADDER[failures - 1]
+    else:
+        _settle(message, State.PARKED, reason=reason, now=now)
+        return
+    message.state = State.WAITING if message.awaits else State.RECEIVED
+    message.reason, message.next_attempt_at = reason[:500], now + timedelta(seconds=wait)
+    message.save()
+
+
+def match(key: str, **_: object) -> None:
+    """What messages wait for is there."""
+    waiting = InboundMessage.objects.filter(state=State.WAITING, awaits=key)
+    if waiting.update(next_attempt_at=timezone.now()):
+        broker.ring(BELL)
+
+
+inbound.on_arrival(match)
+
+
+class StillOpen(DomainError):
+    """The message has been processed, or will be by itself."""
+
+    code = "message_open"
+
+
+@transaction.atomic
+def reprocess(message: InboundMessage, *, by: str, now: datetime) -> None:
+    """Put it on the queue again, for a fresh run of the ladder. What it has done already is not done twice.
+
+    Raises StillOpen of one that was processed.
+    """
+    again = InboundMessage.objects.filter(pk=message.pk).exclude(state=State.PROCESSED)
+    message.attempts_before = message.attempt_count
+    changes = {"state": State.RECEIVED, "next_attempt_at": now, "awaits": "", "processed_at": None}
+    if not again.update(**changes, attempts_before=message.attempt_count, reprocessed_by=by):
+        raise StillOpen("This message has been processed already: it would have no further effect.")
+    broker.ring(BELL)
+
+
+def forget(*, now: datetime) -> None:
+    """What ended long enough ago, in batches. A copy that comes after that is a new message: the domain knows it."""
+    for state, kept in KEEP.items():
+        old = InboundMessage.objects.filter(state=state, created_at__lt=now - kept).order_by("pk")
+        while batch := list(old.values_list("pk", flat=True)[:FORGOTTEN_AT_ONCE]):
+            InboundMessage.objects.filter(pk__in=batch).delete()

@@ -1,0 +1,51 @@
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from commerce.inbound import processing, sources
+from commerce.models import InboundMessage, InboundSource
+from tests.inbound.senders import SECRETS, Sender
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "hmac": {
+        "header": "X-Courier-Signature",
+        "prefix": "sha256=",
+        "paths": {
+            "id": "notification.uuid",
+            "tracking_number": "notification.parcels.0.barcode",
+            "status": "notification.parcels.0.events.-1.code",
+            "occurred_at": "notification.parcels.0.events.-1.at",
+            "message": "notification.parcels.0.events.-1.text",
+            "location": "notification.parcels.0.events.-1.place",
+        },
+        "words": {"ZUGESTELLT": "delivered", "DEPOT_IN": "arrived_at_hub"},
+    }
+}
+
+
+def make_source(scheme: str, **changed: Any) -> InboundSource:
+    options = OPTIONS.get(scheme, {}) | changed
+    return sources.create(scheme, scheme=scheme, secrets=[SECRETS[scheme]], now=datetime.now(UTC), **options)
+
+
+@pytest.fixture
+def connect(client: Client, now: datetime) -> Callable[..., Sender]:
+    """A sender of a scheme, and the source that knows it."""
+
+    def make(scheme: str, **options: Any) -> Sender:
+        make_source(scheme, **options)
+        return Sender(client, scheme, int(now.timestamp()))
+
+    return make
+
+
+def take_in() -> None:
+    """What the queue would do, by hand."""
+    processing.work_off()
+
+
+def only_message() -> InboundMessage:
+    return InboundMessage.objects.get()
