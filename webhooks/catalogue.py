@@ -5,6 +5,7 @@ The set-up screen's choices, the API's list, the JSON Schemas, the docs and the 
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from rest_framework.serializers import Serializer
@@ -30,6 +31,7 @@ class Subject:
 class EventType:
     """A kind of event. `serializer` turns the fact it is emitted for into `data`; `example` is one such `data`.
 
+    One serializer serves every fact, so it may keep nothing of one: making its fields costs more than reading them.
     `is_snapshot`: `data` is all there is to know of the subject, so that the newest one makes the older ones needless.
     """
 
@@ -39,6 +41,13 @@ class EventType:
     serializer: type[Serializer[Any]]
     example: Mapping[str, Any]
     is_snapshot: bool = False
+
+    def data_of(self, fact: Any) -> Any:
+        return self._serializer.to_representation(fact)
+
+    @cached_property
+    def _serializer(self) -> Serializer[Any]:
+        return self.serializer()
 
     @property
     def group(self) -> str:

@@ -112,7 +112,7 @@ def _judge_certificate(handshake: Handshake, *, now: datetime) -> Finding:
 def _probe(ping: Ping) -> Event:
     """An event that is not kept, with an id of its own."""
     event = Event(type=TEST.name, subject=TEST.subject.id(ping), sequence=1, occurred_at=ping.at)
-    event.body = freeze(event, TEST.serializer(ping).data)
+    event.body = freeze(event, TEST.data_of(ping))
     return event
 
 
@@ -161,7 +161,7 @@ def _remedy(good: Outcome) -> str:
 
 def _tampered(subscription: Subscription, ping: Ping) -> Finding:
     event = _probe(ping)
-    changed = freeze(event, TEST.serializer(ping).data | {"message": "This is not what was signed."})
+    changed = freeze(event, TEST.data_of(ping) | {"message": "This is not what was signed."})
     return _judge_refusal(
         Check.TAMPERED,
         _send(subscription, event, now=ping.at, instead=changed),

@@ -37,7 +37,7 @@ def amend(event: Event, event_type: EventType, fact: Any) -> None:
 
     And to whom that is to be told: what it was at first may have met other conditions.
     """
-    data = event_type.serializer(fact).data
+    data = event_type.data_of(fact)
     event.occurred_at = fact.at
     event.body = freeze(event, data)
     event.save(update_fields=["occurred_at", "body"])
@@ -81,7 +81,7 @@ def _build(event_type: EventType, fact: Any) -> tuple[Event, Any]:
         sequence=_next_sequence(subject),
         occurred_at=fact.at,
     )
-    data = event_type.serializer(fact).data
+    data = event_type.data_of(fact)
     event.body = freeze(event, data)
     return event, data
 

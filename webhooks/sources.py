@@ -49,7 +49,7 @@ class Fact(models.Model):
     def save(self, **kwargs: Any) -> None:
         if not self._state.adding:
             raise TypeError(f"{type(self).__name__} is a fact: it cannot be changed once it is added.")
-        with transaction.atomic():
+        with transaction.atomic(savepoint=False):
             super().save(**(kwargs | {"force_insert": True}))
 
     def delete(self, **_: object) -> NoReturn:  # type: ignore[override]
@@ -104,7 +104,7 @@ class WatchedModel(models.Model):
 
     def save(self, **kwargs: Any) -> None:
         written = kwargs.get("update_fields")
-        with transaction.atomic():
+        with transaction.atomic(savepoint=False):
             if not self._state.adding and self._before is not None and self._changed_since(self._before):
                 self.version += 1
                 self.updated_at = timezone.now()
