@@ -39,7 +39,7 @@ class ProductAdmin(NeverDeleted):
     show_full_result_count = False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Product]:
-        return Product.objects.with_available()
+        return Product.objects.with_available(timezone.now())
 
     @admin.display(description="Price", ordering="price_minor")
     def price(self, product: Product) -> str:
@@ -69,6 +69,9 @@ class StockLevelAdmin(NeverDeleted):
     ordering = ("product__sku", "warehouse__code")
     show_full_result_count = False
     actions = ("adjust",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[StockLevel]:
+        return StockLevel.objects.with_lapsed(timezone.now())
 
     @admin.display(description="SKU", ordering="product__sku")
     def sku(self, level: StockLevel) -> str:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from itertools import chain, combinations, islice
 
 from inventory.models import Product, StockLevel
@@ -15,7 +16,7 @@ Pick = tuple[StockLevel, int]
 Shelves = Mapping[int, StockLevel]
 
 
-def plan(lines: Sequence[tuple[Product, int]], *, country: str) -> list[list[Pick]]:
+def plan(lines: Sequence[tuple[Product, int]], *, country: str, now: datetime) -> list[list[Pick]]:
     """For each line, the levels to take its units from; one query. Holds nothing: `stock.reserve` does.
 
     Of the active warehouses that ship to `country`, the first by priority that can fill every line; else the fewest
@@ -24,15 +25,15 @@ def plan(lines: Sequence[tuple[Product, int]], *, country: str) -> list[list[Pic
     wanted: Counter[Product] = Counter()
     for product, quantity in lines:
         wanted[product] += quantity
-    warehouses = _warehouses(wanted, country=country)
+    warehouses = _warehouses(wanted, country=country, now=now)
     _refuse_shortage(wanted, warehouses)
     units = {product.pk: quantity for product, quantity in wanted.items()}
     return _share_out(lines, _fewest(warehouses, units))
 
 
-def _warehouses(products: Iterable[Product], *, country: str) -> list[Shelves]:
+def _warehouses(products: Iterable[Product], *, country: str, now: datetime) -> list[Shelves]:
     """What may be taken from each warehouse, by priority; those without any of it are left out."""
-    levels = StockLevel.objects.filter(product__in=list(products), warehouse__is_active=True)
+    levels = StockLevel.objects.with_lapsed(now).filter(product__in=list(products), warehouse__is_active=True)
     found: dict[int, dict[int, StockLevel]] = {}
     for level in levels.select_related("product", "warehouse").order_by("warehouse__priority", "warehouse_id"):
         if level.available and level.warehouse.can_ship_to(country):

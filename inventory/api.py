@@ -69,7 +69,7 @@ class ProductWriteSerializer(Body, serializers.ModelSerializer[Product]):
         return attrs
 
     def to_representation(self, instance: Product) -> dict[str, Any]:
-        return ProductSerializer(Product.objects.with_available().get(pk=instance.pk)).data
+        return ProductSerializer(Product.objects.with_available(timezone.now()).get(pk=instance.pk)).data
 
 
 class WarehouseSerializer(Body, serializers.ModelSerializer[Warehouse]):
@@ -149,7 +149,7 @@ class ProductsView(generics.ListCreateAPIView[Product]):
     filterset_class = ProductFilter
 
     def get_queryset(self) -> QuerySet[Product]:
-        return Product.objects.with_available().filter(is_active=True)
+        return Product.objects.with_available(timezone.now()).filter(is_active=True)
 
     def get_serializer_class(self) -> type[serializers.BaseSerializer[Product]]:
         return ProductWriteSerializer if self.request.method == "POST" else ProductSerializer
@@ -167,7 +167,7 @@ class ProductView(APIView):
 
     @extend_schema(responses=ProductSerializer)
     def get(self, request: Request, sku: str) -> Response:
-        product = generics.get_object_or_404(Product.objects.with_available(), sku=sku, is_active=True)
+        product = generics.get_object_or_404(Product.objects.with_available(timezone.now()), sku=sku, is_active=True)
         return Response(ProductSerializer(product).data)
 
     @extend_schema(request=ProductWriteSerializer(partial=True), responses=ProductSerializer)
@@ -200,7 +200,7 @@ class StockView(generics.ListAPIView[StockLevel]):
     filterset_class = StockLevelFilter
 
     def get_queryset(self) -> QuerySet[StockLevel]:
-        levels = StockLevel.objects.select_related("product", "warehouse")
+        levels = StockLevel.objects.with_lapsed(timezone.now()).select_related("product", "warehouse")
         return levels.filter(warehouse__in=within_reach(self.request))
 
 

@@ -1,6 +1,6 @@
 """What can be sold (Product), where it lies (Warehouse, StockLevel), and every change of it (StockMovement)."""
 
-from datetime import time
+from datetime import datetime, time
 from typing import ClassVar, Self
 
 from django.core.exceptions import ValidationError
@@ -8,7 +8,9 @@ from django.core.validators import MaxValueValidator, RegexValidator
 from django.db import models
 from django.db.models import F, OuterRef, Q, Subquery, Sum
 from django.db.models.functions import Coalesce, Greatest
+from django.utils.functional import cached_property
 
+from inventory import lapses
 from inventory.money import display, validate_currency
 from webhooks.sources import Fact, PublicIdField, WatchedModel
 
@@ -26,10 +28,10 @@ def validate_countries(countries: object) -> None:
 
 
 class ProductQuerySet(models.QuerySet["Product"]):
-    def with_available(self) -> Self:
+    def with_available(self, now: datetime) -> Self:
         """Each with `available`: what all active warehouses together can still sell."""
-        levels = StockLevel.objects.filter(product=OuterRef("pk"), warehouse__is_active=True).order_by()
-        total = levels.values("product").annotate(total=Sum(StockLevel.AVAILABLE)).values("total")
+        levels = StockLevel.objects.with_lapsed(now).filter(product=OuterRef("pk"), warehouse__is_active=True)
+        total = levels.order_by().values("product").annotate(total=Sum(StockLevel.AVAILABLE)).values("total")
         return self.annotate(available=Coalesce(Subquery(total), 0, output_field=models.BigIntegerField()))
 
 
@@ -79,11 +81,19 @@ class Warehouse(models.Model):
         return not self.ships_to or country in self.ships_to
 
 
+class StockLevelQuerySet(models.QuerySet["StockLevel"]):
+    def with_lapsed(self, now: datetime) -> Self:
+        """Each with `lapsed`, which `available` counts in."""
+        return self.annotate(lapsed=lapses.units(now))
+
+
 class StockLevel(models.Model):
     """How much of a product one warehouse has. Written by `inventory.stock` alone, each time with a StockMovement."""
 
     # The same sum as the property, where the database does it.
-    AVAILABLE: ClassVar = Greatest(F("on_hand") - F("reserved") - F("safety_stock"), 0)
+    AVAILABLE: ClassVar = Greatest(F("on_hand") - F("reserved") + F("lapsed") - F("safety_stock"), 0)
+    # Reserved units whose time is over: set by `with_lapsed`.
+    lapsed = 0
 
     product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="levels", db_index=False)
     warehouse = models.ForeignKey(Warehouse, on_delete=models.PROTECT, related_name="levels")
@@ -92,6 +102,8 @@ class StockLevel(models.Model):
     safety_stock = models.BigIntegerField(default=0, help_text="Units kept back from every channel but the till.")
     version = models.PositiveBigIntegerField(default=0, editable=False, help_text="Counts its movements.")
     updated_at = models.DateTimeField(auto_now_add=True, db_index=True)
+
+    objects = StockLevelQuerySet.as_manager()
 
     class Meta:
         constraints = [
@@ -107,7 +119,7 @@ class StockLevel(models.Model):
 
     @property
     def available(self) -> int:
-        return available(self.on_hand, self.reserved, self.safety_stock)
+        return available(self.on_hand, self.reserved - self.lapsed, self.safety_stock)
 
 
 class StockMovement(Fact):
@@ -145,6 +157,13 @@ class StockMovement(Fact):
 
     def __str__(self) -> str:
         return f"{self.level}: {self.get_reason_display()}"
+
+    @cached_property
+    def total_available(self) -> int:
+        """What all active warehouses together can sell of the product now; one query."""
+        levels = StockLevel.objects.with_lapsed(self.at).filter(product=self.level.product_id)
+        total = Coalesce(Sum(StockLevel.AVAILABLE), 0)
+        return int(levels.filter(warehouse__is_active=True).aggregate(total=total)["total"])
 
     @property
     def available_after(self) -> int:

@@ -1,11 +1,11 @@
 """The public shapes of products and stock, the same in the API and in events."""
 
-from functools import cached_property
 from typing import Any
 
 from rest_framework import serializers
+from rest_framework.fields import Field
 
-from inventory.models import Product, StockLevel, StockMovement
+from inventory.models import StockLevel, StockMovement
 from inventory.money import AmountField, CurrencyField
 from webhooks.sources import Change
 
@@ -32,24 +32,28 @@ class ProductSerializer(ProductBlock):
         return bool(product.available)
 
 
-class ProductCreatedSerializer(ProductBlock):
-    created_at = serializers.DateTimeField()
+class ProductEvent(serializers.Serializer[Change]):
+    """The fields of a ProductBlock, of the row that was changed."""
 
-    def to_representation(self, change: Change) -> dict[str, Any]:
-        return super().to_representation(change.instance)
+    def get_fields(self) -> dict[str, Field[Any, Any, Any, Any]]:
+        fields = ProductBlock().get_fields()
+        for name, field in fields.items():
+            field.source = f"instance.{field.source or name}"
+        return fields | super().get_fields()
 
 
-class ProductUpdatedSerializer(ProductBlock):
+class ProductCreatedSerializer(ProductEvent):
+    created_at = serializers.DateTimeField(source="instance.created_at")
+
+
+class ProductUpdatedSerializer(ProductEvent):
     changed_fields = serializers.SerializerMethodField()
-    updated_at = serializers.DateTimeField()
+    updated_at = serializers.DateTimeField(source="at")
 
-    def to_representation(self, change: Change) -> dict[str, Any]:
-        return super().to_representation(change.instance)
-
-    def get_changed_fields(self, _: Product) -> list[str]:
+    def get_changed_fields(self, change: Change) -> list[str]:
         """By their public names."""
-        public_names = {field.source: name for name, field in self.fields.items()}
-        return [public_names[name] for name in self.instance.changed_fields]  # type: ignore[union-attr]
+        public_names = {str(field.source).removeprefix("instance."): name for name, field in self.fields.items()}
+        return [public_names[name] for name in change.changed_fields]
 
 
 class StockLevelSerializer(serializers.Serializer[StockLevel]):
@@ -75,24 +79,15 @@ class InventoryUpdatedSerializer(serializers.Serializer[StockMovement]):
     available = serializers.IntegerField(source="available_after")
     on_hand_delta = serializers.IntegerField()
     available_delta = serializers.IntegerField()
-    total_available = serializers.SerializerMethodField()
+    total_available = serializers.IntegerField()
     is_in_stock = serializers.SerializerMethodField()
     reason = serializers.CharField()
     reference_id = serializers.SerializerMethodField()
     version = serializers.IntegerField()
     changed_at = serializers.DateTimeField(source="at")
 
-    def get_total_available(self, _: StockMovement) -> int:
-        return self._total_available
-
-    def get_is_in_stock(self, _: StockMovement) -> bool:
-        return self._total_available > 0
+    def get_is_in_stock(self, movement: StockMovement) -> bool:
+        return movement.total_available > 0
 
     def get_reference_id(self, movement: StockMovement) -> str | None:
         return movement.reference or None
-
-    @cached_property
-    def _total_available(self) -> int:
-        movement: Any = self.instance
-        product: Any = Product.objects.with_available().get(pk=movement.level.product_id)
-        return int(product.available)

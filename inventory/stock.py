@@ -219,13 +219,13 @@ def _merged(demands: Iterable[Demand]) -> Iterable[tuple[int, int]]:
     return units.items()
 
 
-@transaction.atomic
 def _take(entries: Sequence[_Entry], room: _Room, cause: _Cause) -> list[StockMovement]:
     """Post what is sold or held. Units that nobody has paid for in time are taken back first where they are needed."""
     with suppress(InsufficientStock):
         return _post(entries, room, cause)
-    lapses.reclaim({entry.level_id: entry.taken for entry in entries}, now=cause.now)
-    return _post(entries, room, cause)
+    with transaction.atomic():
+        lapses.reclaim({entry.level_id: entry.taken for entry in entries}, now=cause.now)
+        return _post(entries, room, cause)
 
 
 @transaction.atomic

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from orders.models import Order, OrderTransition
+from orders.models import Allocation, Order, OrderTransition
 from orders.transitions import InvalidTransition, Kind, record, require
 
 
@@ -14,5 +14,12 @@ def accept(order: Order, *, actor: str, now: datetime) -> OrderTransition:
     if not order.can_be_confirmed:
         raise InvalidTransition(f"Order {order} is {order.payment_status}: it can be confirmed once it is paid.")
     order.state = Order.State.CONFIRMED
-    order.hold_expires_at = None
+    keep_stock(order)
     return record(order, Kind.CONFIRMED, actor=actor, now=now)
+
+
+def keep_stock(order: Order) -> None:
+    """What it has reserved expires no more. The order is left for the caller to write."""
+    if order.hold_expires_at is not None:
+        order.hold_expires_at = None
+        Allocation.objects.filter(line__order=order).update(expires_at=None)

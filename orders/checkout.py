@@ -18,7 +18,7 @@ from orders import refunds, risk
 from orders.acceptance import accept
 from orders.models import Allocation, Customer, Order, OrderLine, OrderTransition
 from orders.promises import promise
-from orders.transitions import InvalidTransition, Kind, lock, record, require, unpacked_units
+from orders.transitions import ALLOWED_FROM, InvalidTransition, Kind, lock, record, require, unpacked_units
 from webhooks.sources import DomainError, every
 
 UNPAID_HOLD = timedelta(minutes=15)
@@ -117,6 +117,13 @@ def cancel_by_customer(token: str, *, now: datetime) -> OrderTransition:
     if now > until:
         raise InvalidTransition(f"Order {order} is {order.status}, and could be cancelled until {until:%H:%M} UTC.")
     return _cancel(order, reason="customer_request", actor="customer", now=now)
+
+
+def cancellable_until(order: Order, *, now: datetime) -> datetime | None:
+    """Up to when its customer can still cancel it as things stand; None: not any more."""
+    until = order.placed_at + CUSTOMER_CANCEL_WINDOW
+    is_open = order.state in ALLOWED_FROM[Kind.CANCELLED] and not any(line.packed for line in order.items)
+    return until if is_open and now <= until else None
 
 
 @transaction.atomic

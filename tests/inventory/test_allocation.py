@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from inventory import allocation
 from inventory.models import Product, StockLevel, Warehouse
 from inventory.stock import InsufficientStock
-from tests.factories import make_warehouse
+from tests.factories import NOW, make_warehouse
 
 pytestmark = pytest.mark.django_db
 
@@ -28,7 +28,7 @@ def lay_out(stock: Stock) -> None:
 
 def plan(*lines: tuple[str, int], country: str = "DE") -> Picks:
     wanted = [(Product.objects.get(sku=sku), quantity) for sku, quantity in lines]
-    picks = allocation.plan(wanted, country=country)
+    picks = allocation.plan(wanted, country=country, now=NOW)
     return [[(level.warehouse.code, units) for level, units in line] for line in picks]
 
 
@@ -115,7 +115,7 @@ class TestPlan:
         wanted = [(product, 1) for product in Product.objects.order_by("sku")]
 
         with CaptureQueriesContext(connection) as queries:
-            allocation.plan(wanted, country="DE")
+            allocation.plan(wanted, country="DE", now=NOW)
 
         assert len(queries) == 1
 

@@ -5,7 +5,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
 from inventory.models import Product, Sale, StockLevel, StockMovement, Warehouse, validate_countries
-from tests.factories import add_stock, make_product, make_warehouse
+from tests.factories import NOW, add_stock, make_product, make_warehouse
 
 
 class TestProduct:
@@ -50,7 +50,7 @@ class TestWithAvailable:
 
 
 def available_of(product: Product) -> int:
-    found: Any = Product.objects.with_available().get(pk=product.pk)
+    found: Any = Product.objects.with_available(NOW).get(pk=product.pk)
     return int(found.available)
 
 

@@ -114,14 +114,6 @@ class TestPlacing:
         order.refresh_from_db()
         assert order.status == "confirmed"
 
-    def test_takes_one_statement_where_there_are_no_rules(
-        self, django_assert_max_num_queries: Any, now: datetime
-    ) -> None:
-        buy(now)
-
-        with django_assert_max_num_queries(26):
-            buy(now)
-
 
 class TestFailedPayments:
     def fail(self, order: Order, *, now: datetime) -> Payment:
