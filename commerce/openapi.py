@@ -7,6 +7,9 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiParameter
 
 from commerce.problems import CONTENT_TYPE
+from webhooks import catalogue
+from webhooks.catalogue import EventType
+from webhooks.schema import body_example, body_schema
 
 IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
@@ -39,6 +42,39 @@ def add_problems(result: dict[str, Any], **_: object) -> dict[str, Any]:
     return result
 
 
+def add_webhooks(result: dict[str, Any], **_: object) -> dict[str, Any]:
+    """Postprocessing: what a subscriber is sent, for every event there is."""
+    result["webhooks"] = {event_type.name: {"post": _told(event_type)} for event_type in catalogue.all_types()}
+    return result
+
+
+def _told(event_type: EventType) -> dict[str, Any]:
+    body = {"schema": body_schema(event_type), "example": body_example(event_type)}
+    return {
+        "operationId": event_type.name,
+        "summary": event_type.summary,
+        "tags": [event_type.name.partition(".")[0]],
+        "parameters": [
+            {"name": name, "in": "header", "required": always, "description": what, "schema": _TEXT}
+            for name, always, what in _HEADERS
+        ],
+        "requestBody": {"required": True, "content": {"application/json": body}},
+        "responses": {
+            "2XX": {"description": "It arrived; the body is not looked at."},
+            "default": {"description": "It did not: it is sent again, by the subscription's schedule."},
+        },
+        # Signed, not authenticated.
+        "security": [],
+    }
+
+
+_HEADERS = (
+    ("webhook-id", True, "The event's id, the same on every attempt and to every subscriber."),
+    ("webhook-timestamp", True, "Of this attempt, in seconds since 1970."),
+    ("webhook-signature", True, "Standard Webhooks: one `v1,…` or `v1a,…` for each secret in use."),
+    ("webhook-attempt", True, "1 for the first."),
+    ("webhook-redelivery", False, "On what somebody has asked for to be sent again."),
+)
 _TEXT = {"type": "string"}
 _PROBLEM = {
     "type": "object",

@@ -307,7 +307,11 @@ SPECTACULAR_SETTINGS = {
         "HoldKind": "orders.models.hold.HoldKind",
         "ReplayKind": "webhooks.models.Replay.Kind",
     },
-    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "commerce.openapi.add_problems"],
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "commerce.openapi.add_problems",
+        "commerce.openapi.add_webhooks",
+    ],
 }
 
 WEBHOOK_USER_AGENT = f"CommerceEngine/{VERSION}"

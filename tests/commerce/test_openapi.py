@@ -1,6 +1,9 @@
 import pytest
 from django.core.management import call_command
 from django.test import Client
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+
+from webhooks import catalogue
 
 pytestmark = pytest.mark.django_db
 
@@ -21,6 +24,17 @@ def test_every_operation_may_answer_a_problem_and_every_post_takes_a_key(client:
         assert content_type == "application/problem+json"
         taken = {parameter["name"] for parameter in operation.get("parameters", [])}
         assert ("Idempotency-Key" in taken) == (method == "post")
+
+
+def test_every_event_is_described_as_a_webhook(client: Client) -> None:
+    schema = client.get("/api/schema/?format=json", headers={"Accept": "application/vnd.oai.openapi+json"}).json()
+
+    told = {
+        name: each["post"]["requestBody"]["content"]["application/json"] for name, each in schema["webhooks"].items()
+    }
+    assert list(told) == [event_type.name for event_type in catalogue.all_types()]
+    for body in told.values():
+        Draft202012Validator(body["schema"]).validate(body["example"])
 
 
 def test_the_page_to_try_it_has_nothing_inline(client: Client) -> None:
