@@ -5,8 +5,9 @@ from typing import Any
 
 from inventory import stock
 from inventory.models import Product, StockLevel, Warehouse
-from orders import checkout, fulfilment, payments
-from orders.models import Order, Payment, Shipment
+from orders import checkout, fulfilment, payments, refunds, returns
+from orders.models import Order, Payment, Refund, Return, Shipment
+from orders.returns import Receipt, Wish
 
 # A Monday, four hours before the warehouses' cut-off.
 NOW = datetime(2026, 11, 23, 10, tzinfo=UTC)
@@ -85,3 +86,29 @@ def ship_order(*lines: tuple[str, int], method: str = "card", now: datetime = NO
     shipment = pack_order(*lines, method=method, now=now)
     fulfilment.ship(shipment.public_id, carrier="DHL", tracking_number="JD01", actor="ben", now=now)
     return Shipment.objects.get(pk=shipment.pk)
+
+
+def deliver_order(*lines: tuple[str, int], method: str = "card", now: datetime = NOW) -> Order:
+    """An order whose every parcel has arrived. Cash on delivery is not collected yet."""
+    order = confirm_order(*lines, method=method, now=now)
+    for parcel in fulfilment.pack(order.public_id, actor="ben", now=now):
+        fulfilment.ship(parcel.public_id, carrier="DHL", tracking_number="JD01", actor="ben", now=now)
+        fulfilment.deliver(parcel.public_id, delivered_at=now, actor="ben", now=now)
+    return Order.objects.get(pk=order.pk)
+
+
+def send_back(order: Order, quantity: int = 1, *, now: datetime = NOW) -> Return:
+    """An open return of units of the order's first line."""
+    wishes = [Wish(order.items[0].public_id, quantity, "Chipped")]
+    return returns.open_return(order.public_id, wishes=wishes, reason="Not as pictured", actor="ann", now=now)
+
+
+def take_back(goods_return: Return, *, condition: str = "sellable", now: datetime = NOW) -> Return:
+    """All of a return is back, in one condition."""
+    receipts = [Receipt(each.line.public_id, each.awaited, condition) for each in goods_return.contents]
+    return returns.receive_return(goods_return.public_id, receipts=receipts, actor="ben", now=now)
+
+
+def ask_refund(order: Order, amount_minor: int = 2495, *, now: datetime = NOW, **differing: Any) -> Refund:
+    wish: dict[str, Any] = {"currency": order.currency, "reason": "Not as pictured", "actor": "ann"}
+    return refunds.request(order.public_id, amount_minor=amount_minor, **(wish | differing), now=now)
