@@ -169,9 +169,9 @@ def _unowed_events(now: datetime) -> Iterator[str]:
     saved = Subscription.objects.exclude(state=Subscription.State.DRAFT)
     since = {subscription: max(subscription.wants_since + SETTLING, oldest) for subscription in saved}
     yield from _unowed_by_type({each: moment for each, moment in since.items() if not each.conditions})
-    for subscription in since:
+    for subscription, moment in since.items():
         if subscription.conditions:
-            for event in replay.missing(subscription, since=since[subscription]):
+            for event in replay.missing(subscription, since=moment):
                 yield _unowed(event.public_id, event.type, event.label, subscription.name)
 
 

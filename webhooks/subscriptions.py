@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from webhooks import catalogue, guard, notices, retry, signing
+from webhooks import catalogue, conditions, guard, notices, retry, signing
+from webhooks.conditions import Condition
 from webhooks.drain import send_now
 from webhooks.errors import DomainError
 from webhooks.events import TEST, Ping
@@ -77,17 +78,19 @@ def create(
     """An active subscription with a new secret. Raises InvalidSubscription."""
     subscription = Subscription(name=name, url=url, event_types=list(event_types), created_at=now, **options)
     subscription.headers = dict(headers)
-    subscription.secrets = [_new_secret(signature, now=now)]
-    activate(subscription, by=by, now=now)
+    activate(subscription, by=by, now=now, signature=signature)
     return subscription
 
 
-def activate(subscription: Subscription, *, by: str, now: datetime) -> None:
-    """Check everything, give it a secret if it has none, and start telling it. Raises InvalidSubscription."""
+def activate(subscription: Subscription, *, by: str, now: datetime, signature: Scheme = Scheme.HMAC) -> None:
+    """Check everything, and start telling it. Raises InvalidSubscription.
+
+    One that has no secret yet is given one of the kind `signature`.
+    """
     check(subscription)
     first: dict[str, Any] = dict(Subscription.WELL)
     if not subscription.secrets:
-        subscription.secrets = first["secrets"] = [_new_secret(Scheme.HMAC, now=now)]
+        subscription.secrets = first["secrets"] = [_new_secret(signature, now=now)]
     if subscription.state == Subscription.State.DRAFT:
         first["wants_since"] = now
     else:
@@ -98,6 +101,7 @@ def activate(subscription: Subscription, *, by: str, now: datetime) -> None:
 def check(subscription: Subscription) -> None:
     check_url(subscription.url)
     check_event_types(subscription.event_types)
+    check_conditions(subscription.conditions, subscription.event_types)
     check_headers(subscription.headers)
     check_retry_schedule(subscription.retry_schedule)
 
@@ -128,6 +132,14 @@ def check_event_types(event_types: Sequence[str]) -> None:
         raise InvalidSubscription("Choose at least one event.", field="event_types")
     if unknown := catalogue.unknown(event_types):
         raise InvalidSubscription(f"There is no event called {', '.join(unknown)}.", field="event_types")
+
+
+def check_conditions(wished: Sequence[Condition], event_types: Sequence[str]) -> None:
+    """Each must name a field that one of these events has, and compare it with what it can hold."""
+    try:
+        conditions.check(wished, event_types)
+    except conditions.InvalidCondition as error:
+        raise InvalidSubscription(str(error), field="conditions") from None
 
 
 def check_headers(headers: Mapping[str, str]) -> None:

@@ -16,7 +16,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
-from webhooks import catalogue, replay
+from webhooks import catalogue, compaction, replay
 from webhooks.admin import wording
 from webhooks.admin.log import LabelFilter, LogAdmin, TimeFilter
 from webhooks.advice import advice
@@ -243,6 +243,7 @@ def _description(delivery: Delivery) -> dict[str, Any]:
         "body": body,
         "body_bytes": len(body.encode()),
         "pretty_body": json.dumps(json.loads(body), indent=2, ensure_ascii=False),
+        "successor": compaction.successor(delivery) if delivery.state == State.SUPERSEDED else None,
         "advice": advice(delivery.last_reason) if delivery.last_reason else None,
         "curl": curl(newest[0], body) if newest else "",
         "attempts": [

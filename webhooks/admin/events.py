@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 from webhooks.admin import wording
 from webhooks.admin.deliveries import EventTypeFilter, label_link
 from webhooks.admin.log import LabelFilter, LogAdmin, TimeFilter
-from webhooks.models import Delivery, Event
+from webhooks.models import Delivery, Event, Subscription
 
 
 class TypeFilter(EventTypeFilter):
@@ -79,6 +79,8 @@ class EventAdmin(LogAdmin):
             raise Http404("There is no such event.")
         now = timezone.now()
         owed = Delivery.objects.filter(event=event).select_related("subscription").order_by("id")
+        told = {delivery.subscription_id for delivery in owed}
+        others = Subscription.objects.exclude(state=Subscription.State.DRAFT).exclude(pk__in=told)
         context = {
             **self.admin_site.each_context(request),
             "title": str(event),
@@ -96,6 +98,7 @@ class EventAdmin(LogAdmin):
                 )
                 for each in owed
             ],
+            "held_back": wording.held_back(event, others),
             "media": self.media,
         }
         return TemplateResponse(request, "admin/webhooks/event/detail.html", context)

@@ -5,11 +5,20 @@ from contextlib import contextmanager
 from typing import Any
 
 from django import forms
+from django.utils.functional import lazy
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 
-from webhooks import subscriptions
+from webhooks import catalogue, subscriptions
+from webhooks.admin.condition_fields import ConditionsField
 from webhooks.admin.fields import EventTypesField, HeadersField, RetryScheduleField
 from webhooks.models import Subscription
+from webhooks.signing import Scheme
 from webhooks.subscriptions import InvalidSubscription
+
+# Parts for experts: the title, and the fields.
+OPTIONS = ("Conditions and latest wins", ("conditions", "compact"))
+SIGNATURE = ("How it is signed", ("signature",))
 
 
 @contextmanager
@@ -18,6 +27,12 @@ def refusals_in_words() -> Iterator[None]:
         yield
     except InvalidSubscription as error:
         raise forms.ValidationError(str(error), code=error.code) from error
+
+
+def folded(title: str, fields: tuple[str, ...], subscription: Subscription | None) -> Any:
+    """A part of a page that an expert opens, and that is open where it is in use."""
+    in_use = any(getattr(subscription, field, None) for field in fields)
+    return title, {"fields": fields, "classes": () if in_use else ("collapse",)}
 
 
 class AddressForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -47,18 +62,45 @@ class AddressForm(forms.ModelForm):  # type: ignore[type-arg]
         return url
 
 
+def _latest_wins() -> SafeString:
+    """Not before it is shown: the catalogue is not whole while this is read."""
+    return format_html(
+        "After an outage or a pause only the newest event of each subject is sent, and the older ones are recorded as"
+        " superseded. That is for events that tell a whole state: {}. Not for a receiver that adds up changes.",
+        format_html_join(", ", "<code>{}</code>", ((name,) for name in catalogue.snapshots())),
+    )
+
+
 class EventsForm(forms.ModelForm):  # type: ignore[type-arg]
     event_types = EventTypesField(label="Events", error_messages={"required": "Choose at least one event."})
+    conditions = ConditionsField(
+        label="Send only if",
+        required=False,
+        help_text="All of these must hold. A condition speaks of the events that have its field; the others are sent as"
+        " without it. Commas separate the values of a list; no value stands for a field that holds nothing. Write"
+        " amounts like 49.90, dates like 2026-11-23, and true or false.",
+    )
+    compact = forms.BooleanField(label="Latest wins", required=False, help_text=lazy(_latest_wins, str)())
 
     class Meta:
         model = Subscription
-        fields = ("event_types",)
+        fields = ("event_types", "conditions", "compact")
 
     def clean_event_types(self) -> list[str]:
         event_types: list[str] = self.cleaned_data["event_types"]
         with refusals_in_words():
             subscriptions.check_event_types(event_types)
         return event_types
+
+    def clean(self) -> dict[str, Any]:
+        """Conditions fit some choices of events only."""
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        if "event_types" in cleaned and "conditions" in cleaned:
+            try:
+                subscriptions.check_conditions(cleaned["conditions"], cleaned["event_types"])
+            except InvalidSubscription as error:
+                self.add_error(error.field, str(error))
+        return cleaned
 
 
 class HeadersForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -81,7 +123,20 @@ class HeadersForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 class SaveForm(forms.ModelForm):  # type: ignore[type-arg]
-    """The last step asks nothing."""
+    """The last step asks nothing of a beginner."""
+
+    signature = forms.ChoiceField(
+        label="Signed with",
+        choices=Scheme.choices,
+        initial=Scheme.HMAC,
+        required=False,
+        widget=forms.RadioSelect,
+        help_text="Every library for Standard Webhooks knows the shared secret. With a key pair the receiver holds"
+        " nothing that could be used to forge a delivery.",
+    )
+
+    def clean_signature(self) -> Scheme:
+        return Scheme(self.cleaned_data["signature"] or Scheme.HMAC)
 
     class Meta:
         model = Subscription
@@ -101,6 +156,8 @@ class SubscriptionForm(AddressForm, EventsForm, HeadersForm):
             "name",
             "url",
             "event_types",
+            "conditions",
+            "compact",
             "headers",
             "ordering",
             "retry_schedule",

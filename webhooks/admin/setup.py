@@ -16,8 +16,10 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 
 from webhooks import subscriptions
-from webhooks.admin.forms import AddressForm, EventsForm, HeadersForm, SaveForm
+from webhooks.admin.forms import OPTIONS, SIGNATURE, AddressForm, EventsForm, HeadersForm, SaveForm, folded
+from webhooks.conditions import in_words
 from webhooks.models import Subscription
+from webhooks.signing import Scheme
 from webhooks.sources import every
 
 DRAFTS_LIVE = timedelta(days=1)
@@ -29,22 +31,30 @@ class Step:
     title: str
     lead: str
     form: type[forms.ModelForm[Subscription]]
+    # The title of a part for experts, and the fields in it.
+    folded: tuple[str, tuple[str, ...]] = ("", ())
 
     @property
     def fields(self) -> tuple[str, ...]:
         return tuple(self.form.base_fields)
 
+    def fieldsets(self, draft: Subscription) -> list[Any]:
+        title, hidden = self.folded
+        asked = tuple(field for field in self.fields if field not in hidden)
+        parts: list[Any] = [(None, {"fields": asked})] if asked else []
+        return [*parts, folded(title, hidden, draft)] if hidden else parts
+
 
 STEPS = (
     Step(1, "Callback URL", "Where should we send events?", AddressForm),
-    Step(2, "Events", "What should the system be told?", EventsForm),
+    Step(2, "Events", "What should the system be told?", EventsForm, OPTIONS),
     Step(
         3,
         "Authentication headers",
         "What must we send so that it lets us in? Skip this if it needs nothing.",
         HeadersForm,
     ),
-    Step(4, "Save", "From now on it is told, the moment something changes.", SaveForm),
+    Step(4, "Save", "From now on it is told, the moment something changes.", SaveForm, SIGNATURE),
 )
 _STEP_OF_FIELD = {field: step.number for step in STEPS for field in step.fields}
 
@@ -95,18 +105,20 @@ class SetupAdmin(admin.ModelAdmin[Subscription]):
         step = STEPS[number - 1]
         form = step.form(request.POST if request.method == "POST" else None, instance=draft)
         if request.method == "POST" and form.is_valid():
-            return self._save(request, form.instance, step)
+            return self._save(request, form, step)
         return self._show(request, form, step, reached)
 
-    def _save(self, request: HttpRequest, draft: Subscription, step: Step) -> HttpResponse:
+    def _save(self, request: HttpRequest, form: forms.ModelForm[Subscription], step: Step) -> HttpResponse:
+        draft = form.instance
         if step is STEPS[-1]:
-            return self._activate(request, draft)
+            return self._activate(request, draft, form.cleaned_data["signature"])
         draft.save(update_fields=step.fields)
         return redirect(step_url(draft, step.number + 1))
 
-    def _activate(self, request: HttpRequest, draft: Subscription) -> HttpResponse:
+    def _activate(self, request: HttpRequest, draft: Subscription, signature: Scheme) -> HttpResponse:
+        by, now = request.user.get_username(), timezone.now()
         try:
-            subscriptions.activate(draft, by=request.user.get_username(), now=timezone.now())
+            subscriptions.activate(draft, by=by, now=now, signature=signature)
         except subscriptions.InvalidSubscription as error:
             messages.error(request, str(error))
             return redirect(step_url(draft, _STEP_OF_FIELD.get(error.field, 1)))
@@ -120,7 +132,6 @@ class SetupAdmin(admin.ModelAdmin[Subscription]):
     def _show(
         self, request: HttpRequest, form: forms.ModelForm[Subscription], step: Step, reached: int
     ) -> HttpResponse:
-        fieldsets: list[Any] = [(None, {"fields": step.fields})]
         context = {
             **self.admin_site.each_context(request),
             "title": "Connect a system",
@@ -129,7 +140,8 @@ class SetupAdmin(admin.ModelAdmin[Subscription]):
             "step": step,
             "steps": [(each, step_url(form.instance, each.number) if each.number <= reached else "") for each in STEPS],
             "back_url": step_url(form.instance, step.number - 1) if step.number > 1 else "",
-            "adminform": AdminForm(form, fieldsets, {}, model_admin=self),
+            "adminform": AdminForm(form, step.fieldsets(form.instance), {}, model_admin=self),
+            "conditions": [in_words(condition) for condition in form.instance.conditions],
             "errors": form.errors,
             "media": self.media,
         }

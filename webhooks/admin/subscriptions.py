@@ -18,10 +18,11 @@ from django.views.decorators.http import require_POST
 
 from webhooks import doctor, subscriptions
 from webhooks.admin import wording
-from webhooks.admin.forms import SubscriptionForm
+from webhooks.admin.forms import OPTIONS, SubscriptionForm, folded
 from webhooks.admin.recovery import RecoveryAdmin
 from webhooks.admin.setup import furthest, step_url
 from webhooks.advice import advice
+from webhooks.conditions import in_words
 from webhooks.errors import DomainError
 from webhooks.models import Attempt, Delivery, Subscription
 from webhooks.signing import Scheme
@@ -123,9 +124,10 @@ class SubscriptionAdmin(RecoveryAdmin):
         chosen = subscription.event_types
         shown = format_html_join(" ", "<code>{}</code>", ((pattern,) for pattern in chosen[:EVENTS_SHOWN]))
         more = len(chosen) - EVENTS_SHOWN
-        return (
-            format_html('{} <span title="{}">and {} more</span>', shown, ", ".join(chosen), more) if more > 0 else shown
-        )
+        if more > 0:
+            shown = format_html('{} <span title="{}">and {} more</span>', shown, ", ".join(chosen), more)
+        only_if = " and ".join(map(in_words, subscription.conditions))
+        return format_html('{} <span class="sub">if {}</span>', shown, only_if) if only_if else shown
 
     @admin.display(description="State", ordering="state")
     def status(self, subscription: Subscription) -> SafeString:
@@ -157,6 +159,7 @@ class SubscriptionAdmin(RecoveryAdmin):
         return (
             ("Callback URL", {"fields": ("name", "url")}),
             ("Events", {"fields": ("event_types",)}),
+            folded(*OPTIONS, obj),
             ("Authentication headers", {"fields": (headers,)}),
             ("Delivery", {"fields": ("ordering", "retry_schedule", "max_in_flight", "max_per_second")}),
         )

@@ -1,12 +1,17 @@
 """How the admin says things: states as badges, moments as times ago, answers in a word."""
 
+import json
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from typing import Any
 
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from webhooks import catalogue, conditions
 from webhooks.advice import advice
-from webhooks.models import Delivery
+from webhooks.conditions import Condition
+from webhooks.models import Delivery, Event, Subscription
 
 NOTHING = "–"
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
@@ -47,6 +52,22 @@ def duration(milliseconds: int | None) -> str:
     if milliseconds is None:
         return NOTHING
     return f"{milliseconds} ms" if milliseconds < 1_000 else f"{milliseconds / 1_000:.1f} s"
+
+
+def held_back(event: Event, subscriptions: Iterable[Subscription]) -> list[str]:
+    """Who of them was not told because of a condition, and which; those that had other wishes then are left out."""
+    data = json.loads(event.body)["data"]
+    asked = [each for each in subscriptions if each.wants(event.type) and each.wants_since <= event.created_at]
+    unmet = [(each, conditions.unmet(each.conditions, catalogue.get(event.type), data)) for each in asked]
+    return [
+        f"{each} is told only if {conditions.in_words(condition)}; here it is {_shown(data, condition)}."
+        for each, condition in unmet
+        if condition
+    ]
+
+
+def _shown(data: Mapping[str, Any], condition: Condition) -> str:
+    return json.dumps(conditions.find(data, condition["field"]), ensure_ascii=False)
 
 
 def answer(status_code: int | None, reason: str) -> SafeString | str:

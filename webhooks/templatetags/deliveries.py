@@ -22,20 +22,22 @@ def who_was_told(context: RequestContext, subject: str) -> dict[str, Any]:
     deliveries = Prefetch("deliveries", Delivery.objects.select_related("subscription").order_by("pk"), to_attr="owed")
     newest = Event.objects.filter(subject=subject).prefetch_related(deliveries).order_by("-sequence")
     events = list(newest[: EVENTS_SHOWN + 1])
+    connected = list(Subscription.objects.exclude(state=Subscription.State.DRAFT))
     return {
-        "events": [_describe(event) for event in events[:EVENTS_SHOWN]],
+        "events": [_describe(event, connected) for event in events[:EVENTS_SHOWN]],
         "label": events[0].label if events else "",
         "has_older": len(events) > EVENTS_SHOWN,
-        "is_anybody_connected": Subscription.objects.exclude(state=Subscription.State.DRAFT).exists(),
+        "is_anybody_connected": bool(connected),
         "perms": context["perms"],
     }
 
 
-def _describe(event: Any) -> dict[str, Any]:
+def _describe(event: Any, connected: list[Subscription]) -> dict[str, Any]:
     now = timezone.now()
     return {
         "event": event,
         "happened": wording.moment(event.occurred_at, now=now),
+        "held_back": [] if event.owed else wording.held_back(event, connected),
         "deliveries": [
             {
                 "delivery": delivery,
@@ -58,6 +60,8 @@ def _why(delivery: Delivery) -> str:
     match delivery.state, delivery.subscription.state:
         case State.SKIPPED, _:
             return "the subscription was disabled"
+        case State.SUPERSEDED, _:
+            return "a newer one goes in its place"
         case State.PENDING, Subscription.State.PAUSED:
             return "the subscription is paused"
         case State.PENDING, Subscription.State.DISABLED:
