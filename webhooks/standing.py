@@ -84,19 +84,21 @@ class Standing:
         return now - self.due_since if self.due_since else timedelta(0)
 
 
-_COUNT = (
-    "(SELECT count(*) FROM (SELECT 1 FROM webhooks_delivery d WHERE d.subscription_id = s.id AND {which} LIMIT %s) n)"
-)
+# Each walks along its index no further than it counts, which it would not without its order.
+_COUNT = """(
+    SELECT count(*) FROM (SELECT 1 FROM webhooks_delivery d WHERE d.subscription_id = s.id AND {which} LIMIT %s) counted
+)"""
+_LANE = "d.state = 'pending' AND d.lane = {lane} AND d.next_attempt_at {when} %s ORDER BY d.next_attempt_at"
+_COUNTS = {
+    **{f"due_{lane}": _LANE.format(lane=lane, when="<=") for lane in Delivery.Lane.values},
+    **{f"waiting_{lane}": _LANE.format(lane=lane, when=">") for lane in Delivery.Lane.values},
+    "parked": "d.state = 'parked' ORDER BY d.id",
+    "sending": "d.state = 'sending' ORDER BY d.lease_until",
+}
 _OLDEST = """(
     SELECT d.next_attempt_at FROM webhooks_delivery d
     WHERE d.subscription_id = s.id AND d.state = 'pending' AND d.lane = {lane} ORDER BY d.next_attempt_at LIMIT 1
 )"""
-_COUNTS = {
-    "due": "d.state = 'pending' AND d.lane IN (0, 1) AND d.next_attempt_at <= %s",
-    "waiting": "d.state = 'pending' AND d.lane IN (0, 1) AND d.next_attempt_at > %s",
-    "parked": "d.state = 'parked'",
-    "sending": "d.state = 'sending'",
-}
 _STANDINGS = f"""
     SELECT s.id, s.public_id, s.name, s.state, s.state_reason, s.state_changed_at, s.state_changed_by, s.ordering,
         s.max_in_flight, s.max_per_second, s.consecutive_failures, s.failing_since, s.resting_until, s.throttled,
@@ -130,12 +132,19 @@ def longest_left_alone(standings: list[Standing], *, now: datetime) -> timedelta
 
 def _rows(now: datetime, which: str = "s.state <> 'draft'", *values: object) -> Any:
     moment = connection.ops.adapt_datetimefield_value(now)
-    counted = [moment, COUNTED_TO, moment, COUNTED_TO, COUNTED_TO, COUNTED_TO]
+    counted = [value for sql in _COUNTS.values() for value in ([moment] * sql.count("%s") + [COUNTED_TO])]
     return Subscription.objects.raw(_STANDINGS.format(which=which), [*counted, *values])
 
 
 def _standing(row: Any, outcomes: Windows, now: datetime) -> Standing:
     # What a raw statement computes comes in UTC, on SQLite without saying so.
     oldest = [at.replace(tzinfo=UTC) for at in (row.oldest_0, row.oldest_1) if at is not None]
-    due_since = min((at for at in oldest if at <= now), default=None)
-    return Standing(row, row.due, row.waiting, row.parked, row.sending, due_since, outcomes)
+    return Standing(
+        subscription=row,
+        due=min(row.due_0 + row.due_1, COUNTED_TO),
+        waiting=min(row.waiting_0 + row.waiting_1, COUNTED_TO),
+        parked=row.parked,
+        sending=row.sending,
+        due_since=min((at for at in oldest if at <= now), default=None),
+        outcomes=outcomes,
+    )

@@ -5,14 +5,14 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
 from inventory.admin import CappedPaginator
 from inventory.models import Warehouse
 from orders.admin import steps
-from orders.models import Allocation, Order
+from orders.models import Allocation, Hold, Order
 
 
 class ListAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
@@ -64,12 +64,28 @@ class NextStepFilter(admin.SimpleListFilter):
     parameter_name = "next"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("pack", "To pack"), ("ship", "To ship"), ("deliver", "To deliver")]
+        return [(name, words) for name, (words, _) in steps.WAITING.items()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if self.value() not in {"pack", "ship", "deliver"}:
+        _, condition = steps.WAITING.get(str(self.value()), ("", Q()))
+        return queryset.filter(condition)
+
+
+class HoldFilter(admin.SimpleListFilter):
+    title = "hold"
+    parameter_name = "hold"
+    ANY = "any"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(self.ANY, "On hold"), *((kind.value, f"On hold: {kind.label}") for kind in Hold.Kind)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() not in {self.ANY, *Hold.Kind.values}:
             return queryset
-        return queryset.filter(status__in=steps.ACTIVE, **{f"to_{self.value()}": True})
+        held = queryset.filter(on_hold=True)
+        if self.value() == self.ANY:
+            return held
+        return held.filter(Exists(Hold.objects.open().filter(order=OuterRef("pk"), kind=self.value())))
 
 
 class WarehouseFilter(admin.SimpleListFilter):

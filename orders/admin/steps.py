@@ -1,10 +1,11 @@
 """What staff can do next with an order. A hint for the pages: whether it is done is decided by the verbs themselves."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.auth.models import AnonymousUser, User
-from django.db.models import Exists, F, OuterRef
+from django.db.models import Exists, F, OuterRef, Q
 
 from inventory.money import display
 from orders.admin.wording import NOTHING
@@ -13,6 +14,7 @@ from orders.models.order import OrderQuerySet
 
 State = Order.State
 ACTIVE = (Order.Status.CONFIRMED, Order.Status.PACKED, Order.Status.SHIPPED)
+PAYABLE = (Order.PaymentStatus.PAID, Order.PaymentStatus.AUTHORISED, Order.PaymentStatus.COD_PENDING)
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,11 @@ CONFIRM = Verb("confirm", "Confirm", "Confirmed")
 PACK = Verb("pack", "Mark packed", "Packed")
 SHIP = Verb("ship", "Mark shipped", "Shipped")
 DELIVER = Verb("deliver", "Mark delivered", "Delivered")
+HOLD = Verb("hold", "Put on hold", "Put on hold")
+RELEASE = Verb("release", "Release", "Released")
 CANCEL = Verb("cancel", "Cancel", "Cancelled")
+# What is possible at any time, and never what comes next.
+ASIDE = (HOLD, CANCEL)
 
 
 def with_work(orders: OrderQuerySet) -> OrderQuerySet:
@@ -45,22 +51,33 @@ def with_work(orders: OrderQuerySet) -> OrderQuerySet:
     )
 
 
+# By the name of the step, of orders of `with_work`: what staff have to do something about.
+WAITING: Mapping[str, tuple[str, Q]] = {
+    "confirm": ("To confirm", Q(status=Order.Status.PENDING, payment_status__in=PAYABLE)),
+    "pack": ("To pack", Q(status__in=ACTIVE, to_pack=True, on_hold=False)),
+    "ship": ("To ship", Q(status__in=ACTIVE, to_ship=True)),
+    "deliver": ("To deliver", Q(status__in=ACTIVE, to_deliver=True)),
+}
+
+
 def possible(order: Any) -> list[Verb]:
-    """Of an order of `with_work`: the first is what comes next, unless it is to cancel."""
+    """Of an order of `with_work`: the first is what comes next, unless it is ASIDE."""
     is_open = order.state in {State.PENDING, State.CONFIRMED}
     is_confirmed = order.state == State.CONFIRMED
     conditions = {
+        RELEASE: order.on_hold,
         CONFIRM: order.can_be_confirmed,
         PACK: is_confirmed and order.to_pack and not order.on_hold,
         SHIP: is_confirmed and order.to_ship,
         DELIVER: is_confirmed and order.to_deliver,
+        HOLD: is_open and order.to_pack,
         CANCEL: is_open and order.fulfilment_status == Order.Fulfilment.UNFULFILLED,
     }
     return [verb for verb, condition in conditions.items() if condition]
 
 
 def primary(order: Any) -> Verb | None:
-    return next((verb for verb in possible(order) if verb is not CANCEL), None)
+    return next((verb for verb in possible(order) if verb not in ASIDE), None)
 
 
 def next_step(order: Any) -> str:
