@@ -141,7 +141,7 @@ def read_aftership(message: Message, now: datetime) -> Effect:
     scans = [
         Scan(status, point["checkpoint_time"], point["message"], _place(point))
         for point in parcel.get("checkpoints") or []
-        if (status := _aftership_status(point)) and point["checkpoint_time"]
+        if point and point["checkpoint_time"] and (status := _aftership_status(point))
     ]
     status = _aftership_status(parcel)
     if status and event["ts"] and (kind == "edd_revise" or not scans):
@@ -224,7 +224,7 @@ def read_easypost(message: Message, now: datetime) -> Effect:
     scans = [
         Scan(status, detail["datetime"], detail["message"], _place(detail.get("tracking_location") or {}))
         for detail in tracker.get("tracking_details") or []
-        if (status := _easypost_status(detail)) and detail["datetime"]
+        if detail and detail["datetime"] and (status := _easypost_status(detail))
     ]
     status = _easypost_status(tracker)
     is_revised = "est_delivery_date" in (event.get("previous_attributes") or {})
