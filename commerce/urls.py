@@ -6,6 +6,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 
 from commerce import health, problems, prometheus
 from commerce.inbound.api import InboundView
+from orders import pages
 
 urlpatterns = [
     path("admin/", admin.site.urls),
@@ -17,6 +18,8 @@ urlpatterns = [
     path("api/v1/", include("webhooks.urls")),
     path("api/v1/inbound/<slug:source>/", InboundView.as_view(), name="inbound"),
     re_path("^api/", problems.unknown_url),
+    path("track/<slug:token>/", pages.track, name="track-page"),
+    path("track/<slug:token>/cancel/", pages.cancel, name="track-page-cancel"),
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("metrics", prometheus.metrics),

@@ -330,4 +330,4 @@ class StreamQuery(FeedQuery):
         max_length=40,
         help_text="`id` of the last event that was read; without it, what happens from now on.",
     )
-    page_size = None
+    page_size = None  # type: ignore[assignment]  # How Django REST framework takes a field away.

@@ -40,8 +40,8 @@ class TrackStreamView(TokenHolderView):
     @extend_schema(responses={(200, streams.CONTENT_TYPE): str})
     def get(self, request: Request, token: str) -> HttpResponseBase:
         """Server-sent events: what `track/{token}/` answers, now and whenever it changes; `Last-Event-ID` resumes."""
-        order_id = get_object_or_404(Order.objects.values_list("public_id", flat=True), tracking_token=token)
-        return streams.Opened(streams.Snapshots(order_id, describe), streams.resumed_at(request))
+        order = get_object_or_404(Order.objects.only("public_id"), tracking_token=token)
+        return streams.Opened(streams.Snapshots(order.public_id, describe), streams.resumed_at(request))
 
 
 class CancelByCustomerView(APIView):
