@@ -255,7 +255,7 @@ def _write(entry: _Entry, room: _Room, *, now: datetime) -> bool:
 
 def _refusal(refused: list[_Entry], room: _Room) -> InsufficientStock:
     levels = StockLevel.objects.select_related("product").annotate(room=room.units)
-    found = levels.in_bulk([entry.level_id for entry in refused])
+    found: dict[int, Any] = levels.in_bulk([entry.level_id for entry in refused])
     errors = [
         {"sku": level.product.sku, "requested": entry.taken, "available": max(0, level.room)}
         for level, entry in ((found[entry.level_id], entry) for entry in refused)

@@ -8,7 +8,7 @@ from django.http import QueryDict
 from django.utils import timezone
 
 from orders.fulfilment import UNTRACKED
-from orders.models import Customer, Shipment
+from orders.models import Customer, Hold, Shipment
 
 
 class ShipForm(forms.Form):
@@ -45,6 +45,13 @@ class ShipForm(forms.Form):
         elif not is_untracked and not given.get("tracking_number") and "tracking_number" not in self.errors:
             self.add_error("tracking_number", "Give the tracking number, or tick that there is none.")
         return given | ({"tracking_number": UNTRACKED} if is_untracked else {})
+
+
+class HoldForm(forms.Form):
+    kind = forms.ChoiceField(choices=Hold.Kind.choices, initial=Hold.Kind.MANUAL, help_text="What has to be looked at.")
+    reason = forms.CharField(
+        max_length=500, help_text="What is to be found out or done before its release. Told to every system that hears."
+    )
 
 
 class CancelForm(forms.Form):

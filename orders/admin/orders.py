@@ -8,6 +8,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
+from django.forms import Form
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
@@ -18,11 +19,11 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
 from inventory.money import display
-from orders import checkout, fulfilment
+from orders import checkout, fulfilment, holds
 from orders.admin import page, steps
-from orders.admin.forms import CancelForm, ShipForm
-from orders.admin.lists import NextStepFilter, PlacedFilter, ReadOnlyAdmin, WarehouseFilter
-from orders.admin.steps import CANCEL, CONFIRM, DELIVER, PACK, SHIP, Verb
+from orders.admin.forms import CancelForm, HoldForm, ShipForm
+from orders.admin.lists import HoldFilter, NextStepFilter, PlacedFilter, ReadOnlyAdmin, WarehouseFilter
+from orders.admin.steps import CANCEL, CONFIRM, DELIVER, HOLD, PACK, RELEASE, SHIP, Verb
 from orders.admin.wording import badge, moment
 from orders.models import Order, Shipment
 from orders.transitions import InvalidTransition
@@ -54,27 +55,45 @@ def _ship(parcel: Shipment, *, answers: Mapping[Shipment, dict[str, Any]], actor
     fulfilment.ship(parcel.public_id, **answers[parcel], actor=actor, now=now)
 
 
+def _hold(order: Order, *, kind: str, reason: str, actor: str, now: datetime) -> None:
+    holds.place(order.public_id, kind=kind, reason=reason, actor=actor, now=now)
+
+
+def _release(order: Order, *, kinds: list[str] | None = None, actor: str, now: datetime) -> None:
+    holds.release(order.public_id, kinds=kinds, actor=actor, now=now)
+
+
 def _cancel(order: Order, *, reason: str, actor: str, now: datetime) -> None:
     checkout.cancel(order.public_id, reason=reason, actor=actor, now=now)
 
 
 # The verbs that ask nothing.
-IMMEDIATE: Mapping[Verb, Callable[..., None]] = {CONFIRM: _confirm, PACK: _pack, DELIVER: _deliver}
+IMMEDIATE: Mapping[Verb, Callable[..., None]] = {
+    CONFIRM: _confirm,
+    PACK: _pack,
+    DELIVER: _deliver,
+    RELEASE: _release,
+}
+# Those that ask the same of all orders at once; the answers are the verb's arguments.
+ASKING: Mapping[Verb, tuple[type[Form], Callable[..., None]]] = {HOLD: (HoldForm, _hold), CANCEL: (CancelForm, _cancel)}
 
 
 @admin.register(Order)
 class OrderAdmin(ReadOnlyAdmin):
     list_display = ("order", "status_badge", "customer_name", "total", "warehouse", "next_step", "placed")
-    list_filter = ("status", NextStepFilter, "payment_status", WarehouseFilter, PlacedFilter)
+    list_filter = ("status", NextStepFilter, HoldFilter, "payment_status", WarehouseFilter, PlacedFilter)
     search_help_text = "Exactly: an order number, e-mail address, tracking number or order id (ord_…)."
-    actions = ("confirm", "mark_packed", "mark_shipped", "mark_delivered", "cancel")
+    actions = ("confirm", "mark_packed", "mark_shipped", "mark_delivered", "hold", "release", "cancel")
 
     def get_urls(self) -> list[URLPattern]:
         wrap = self.admin_site.admin_view
         verb = wrap(require_POST(self.verb_view))
         return [
             path("ship/", wrap(self.ship_view), name="orders_order_ship"),
-            path("cancel/", wrap(self.cancel_view), name="orders_order_cancel"),
+            *(
+                path(f"{each.name}/", wrap(self.ask_view), {"verb": each}, name=f"orders_order_{each.name}")
+                for each in ASKING
+            ),
             *(
                 path(f"<int:pk>/{each.name}/", verb, {"verb": each}, name=f"orders_order_{each.name}")
                 for each in IMMEDIATE
@@ -140,6 +159,7 @@ class OrderAdmin(ReadOnlyAdmin):
             "title": f"Order {order}",
             "buttons": [(verb, verb is primary, _address(verb, order)) for verb in allowed],
             "has_next": primary in allowed,
+            "release_address": _address(RELEASE, order) if RELEASE in allowed else "",
         }
         return self._render(request, "detail.html", context)
 
@@ -156,6 +176,12 @@ class OrderAdmin(ReadOnlyAdmin):
 
     def has_deliver_permission(self, request: HttpRequest) -> bool:
         return DELIVER.is_allowed(request.user)
+
+    def has_hold_permission(self, request: HttpRequest) -> bool:
+        return HOLD.is_allowed(request.user)
+
+    def has_release_permission(self, request: HttpRequest) -> bool:
+        return RELEASE.is_allowed(request.user)
 
     def has_cancel_permission(self, request: HttpRequest) -> bool:
         return CANCEL.is_allowed(request.user)
@@ -176,6 +202,14 @@ class OrderAdmin(ReadOnlyAdmin):
     def mark_delivered(self, request: HttpRequest, queryset: QuerySet[Order]) -> None:
         _each(request, DELIVER, self._chosen(request, queryset), _deliver)
 
+    @admin.action(description="Put on hold…", permissions=["hold"])
+    def hold(self, request: HttpRequest, queryset: QuerySet[Order]) -> HttpResponseBase | None:
+        return self._ask(HOLD, self._chosen(request, queryset))
+
+    @admin.action(description="Release", permissions=["release"])
+    def release(self, request: HttpRequest, queryset: QuerySet[Order]) -> None:
+        _each(request, RELEASE, self._chosen(request, queryset), _release)
+
     @admin.action(description="Cancel…", permissions=["cancel"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Order]) -> HttpResponseBase | None:
         return self._ask(CANCEL, self._chosen(request, queryset))
@@ -194,7 +228,8 @@ class OrderAdmin(ReadOnlyAdmin):
         if not verb.is_allowed(request.user):
             raise PermissionDenied
         order = get_object_or_404(Order, pk=pk)
-        _each(request, verb, [order], IMMEDIATE[verb])
+        take = partial(_release, kinds=kinds) if (kinds := request.POST.getlist("kind")) else IMMEDIATE[verb]
+        _each(request, verb, [order], take)
         return redirect(_page(order))
 
     def ship_view(self, request: HttpRequest) -> HttpResponseBase:
@@ -218,16 +253,17 @@ class OrderAdmin(ReadOnlyAdmin):
             messages.error(request, "Nothing was shipped: say for at least one parcel how it leaves.")
         return self._render(request, "ship.html", {"title": "Mark shipped", "orders": orders, "forms": forms})
 
-    def cancel_view(self, request: HttpRequest) -> HttpResponseBase:
-        """Why the orders of `?order=…` are given up."""
-        if not CANCEL.is_allowed(request.user):
+    def ask_view(self, request: HttpRequest, verb: Verb) -> HttpResponseBase:
+        """Why the orders of `?order=…` are kept back or given up."""
+        if not verb.is_allowed(request.user):
             raise PermissionDenied
         orders = _named_orders(request)
-        form = CancelForm(request.POST or None)
+        form_class, take = ASKING[verb]
+        form = form_class(request.POST or None)
         if form.is_valid():
-            _each(request, CANCEL, orders, partial(_cancel, reason=form.cleaned_data["reason"]))
+            _each(request, verb, orders, partial(take, **form.cleaned_data))
             return redirect(_back(orders))
-        return self._render(request, "cancel.html", {"title": "Cancel", "orders": orders, "form": form})
+        return self._render(request, f"{verb.name}.html", {"title": verb.label, "orders": orders, "form": form})
 
     def _render(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
         context = {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media, **context}

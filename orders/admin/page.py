@@ -8,7 +8,7 @@ from django.db.models import Prefetch
 
 from inventory.money import display
 from orders.admin import steps
-from orders.models import Order, OrderTransition, Payment, Shipment, TrackingUpdate
+from orders.models import Hold, Order, OrderTransition, Payment, Shipment, TrackingUpdate
 from orders.models.line import Units
 
 
@@ -23,11 +23,12 @@ class Entry:
 
 
 def with_everything() -> Any:
-    """Seven statements, however much there is of an order."""
+    """Eight statements, however much there is of an order."""
     parcels = Shipment.objects.select_related("warehouse").order_by("index")
     return steps.with_work(Order.objects.with_items()).prefetch_related(
         Prefetch("shipments", parcels.prefetch_related("lines", "tracking_updates"), to_attr="parcels"),
         Prefetch("payments", Payment.objects.order_by("-pk"), to_attr="attempts"),
+        Prefetch("holds", Hold.objects.open().order_by("pk"), to_attr="stops"),
         Prefetch("transitions", OrderTransition.objects.order_by("-pk"), to_attr="steps"),
     )
 

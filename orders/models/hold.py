@@ -8,7 +8,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from inventory.models import validate_countries
-from inventory.money import validate_currency
+from inventory.money import display, validate_currency
 from orders.models.order import Order
 from webhooks.sources import PublicIdField
 
@@ -65,6 +65,19 @@ class HoldRule(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def in_words(self) -> str:
+        """What it holds, as a sentence for staff."""
+        countries = ", ".join(self.countries)
+        amount = display(self.amount_minor or 0, self.currency) if self.currency else ""
+        return {
+            self.Test.FAILED_PAYMENTS: f"{self.count} or more failed payments of a customer within 24 hours",
+            self.Test.MANY_ORDERS: f"{self.count} or more orders from one e-mail address within an hour",
+            self.Test.FIRST_ORDER_ABOVE: f"A customer's first order, of {amount} or more",
+            self.Test.SHIPS_TO: f"Ships to {countries}",
+            self.Test.SHIPS_BEYOND: f"Ships to any country but {countries}",
+        }[self.Test(self.test)]
 
 
 class HoldQuerySet(models.QuerySet["Hold"]):
