@@ -47,5 +47,14 @@ def take_in() -> None:
     processing.work_off()
 
 
+def make_due() -> None:
+    """What waits to be tried again is due now."""
+    InboundMessage.objects.exclude(next_attempt_at=None).update(next_attempt_at=datetime.now(UTC))
+
+
 def only_message() -> InboundMessage:
     return InboundMessage.objects.get()
+
+
+def last_message() -> InboundMessage:
+    return InboundMessage.objects.latest("pk")

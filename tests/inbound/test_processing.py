@@ -12,7 +12,7 @@ from commerce.models import InboundMessage
 from orders import couriers, fulfilment
 from orders.models import TrackingUpdate
 from tests.factories import NOW, pack_order, ship_order
-from tests.inbound.conftest import only_message, take_in
+from tests.inbound.conftest import make_due, only_message, take_in
 from tests.inbound.senders import Sender, load
 
 pytestmark = pytest.mark.django_db
@@ -25,10 +25,6 @@ NUMBER = "00340434161094042557"
 def scan(number: str = "JD01", **fields: Any) -> dict[str, Any]:
     data = {"tracking_number": number, "status": "in_transit", "occurred_at": "2026-10-24T11:45:00Z"}
     return {"type": "tracking.updated", "data": data | fields}
-
-
-def make_due() -> None:
-    InboundMessage.objects.exclude(next_attempt_at=None).update(next_attempt_at=datetime.now(UTC))
 
 
 class TestProcessed:
