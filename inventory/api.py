@@ -6,7 +6,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 from django_filters import rest_framework as filters
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import generics, serializers
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
@@ -72,14 +72,21 @@ class ProductWriteSerializer(Body, serializers.ModelSerializer[Product]):
         return ProductSerializer(Product.objects.with_available(timezone.now()).get(pk=instance.pk)).data
 
 
+@extend_schema_field({"type": "string", "pattern": r"^\d\d:\d\d(:\d\d(\.\d{1,6})?)?$", "example": "14:00:00"})
+class ClockTime(serializers.TimeField):
+    """Of the day; the description's own format would ask for a zone."""
+
+
 class WarehouseSerializer(Body, serializers.ModelSerializer[Warehouse]):
     ships_to = serializers.ListField(
         child=serializers.CharField(validators=[is_country]), required=False, help_text="Countries. Empty: everywhere."
     )
 
+    cutoff = ClockTime(required=False, help_text="In its own time zone. Later orders count as the next working day's.")
+
     class Meta:
         model = Warehouse
-        fields = ("code", "name", "country", "priority", "handling_days", "cutoff", "ships_to", "is_active")
+        fields = ("code", "name", "country", "priority", "handling_days", "cutoff", "time_zone", "ships_to", "is_active")
 
 
 class CodeField(serializers.SlugRelatedField[Any]):

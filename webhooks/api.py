@@ -24,13 +24,14 @@ from webhooks.models import Delivery, Replay, Subscription
 from webhooks.serializers import (
     DeliveryDetailSerializer,
     DeliverySerializer,
-    EventTypeSerializer,
+    EventTypesSerializer,
     ExaminationSerializer,
     FeedPageSerializer,
     FeedQuery,
     NewSubscriptionSerializer,
     RecoverBody,
     ReplaySerializer,
+    ReplaysSerializer,
     RotationSerializer,
     StreamQuery,
     SubscriptionSerializer,
@@ -153,11 +154,11 @@ class DoctorView(SubscriptionVerbView):
 
 
 class RecoverView(SubscriptionVerbView):
-    @extend_schema(responses=ReplaySerializer(many=True))
+    @extend_schema(responses=ReplaysSerializer)
     def get(self, request: Request, public_id: str) -> Response:
         """Its latest recoveries, newest first, and how far they have come."""
         latest = Replay.objects.filter(subscription=self.subscription(public_id)).order_by("-id")[:REPLAYS_SHOWN]
-        return Response({"results": ReplaySerializer(latest, many=True).data})
+        return Response(ReplaysSerializer({"results": latest}).data)
 
     @extend_schema(request=RecoverBody, responses={200: ReplaySerializer, 202: ReplaySerializer})
     def post(self, request: Request, public_id: str) -> Response:
@@ -175,10 +176,10 @@ class RecoverView(SubscriptionVerbView):
 class EventTypesView(APIView):
     required_scopes = SCOPES
 
-    @extend_schema(responses=EventTypeSerializer(many=True))
+    @extend_schema(responses=EventTypesSerializer)
     def get(self, request: Request) -> Response:
         """Every event there is, with the schema and an example of its body."""
-        return Response({"results": [EventTypeSerializer(event_type).data for event_type in catalogue.all_types()]})
+        return Response(EventTypesSerializer({"results": catalogue.all_types()}).data)
 
 
 class DeliveriesView(generics.ListAPIView[Delivery]):

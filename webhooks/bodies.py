@@ -11,6 +11,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 MOST_NAMED = 20
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Body(serializers.Serializer[Any]):
@@ -36,6 +37,16 @@ class Body(serializers.Serializer[Any]):
         }
         if refusals:
             raise serializers.ValidationError(refusals, code="unknown_field")
+
+
+class Moment(serializers.DateTimeField):
+    """Of our own time: an older one is a slip, and its year would be told with fewer digits than the format has."""
+
+    def to_internal_value(self, value: Any) -> datetime:
+        moment: datetime = super().to_internal_value(value)
+        if moment < EPOCH:
+            raise serializers.ValidationError("This moment is before 1970.", code="out_of_range")
+        return moment
 
 
 class _MomentField(IsoDateTimeField):  # type: ignore[misc]

@@ -8,7 +8,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from webhooks import catalogue, feed, subscriptions
-from webhooks.bodies import Body
+from webhooks.bodies import Body, Moment
 from webhooks.catalogue import EventType
 from webhooks.conditions import Operator
 from webhooks.doctor import Check, Finding
@@ -179,7 +179,7 @@ class RotationSerializer(Body):
 
 
 class RecoverBody(Body):
-    since = serializers.DateTimeField(help_text="Nothing older is sent.")
+    since = Moment(help_text="Nothing older is sent.")
     kind = serializers.ChoiceField(
         Replay.Kind.choices,
         default=Replay.Kind.FAILED,
@@ -196,6 +196,10 @@ class ReplaySerializer(serializers.ModelSerializer[Replay]):
     class Meta:
         model = Replay
         fields = ("kind", "since", "count", "done", "started_by", "started_at", "finished_at")
+
+
+class ReplaysSerializer(serializers.Serializer[Any]):
+    results = ReplaySerializer(many=True)
 
 
 class FindingSerializer(serializers.Serializer[Finding]):
@@ -285,6 +289,10 @@ class EventTypeSerializer(serializers.Serializer[EventType]):
 
     def get_example(self, event_type: EventType) -> dict[str, Any]:
         return body_example(event_type)
+
+
+class EventTypesSerializer(serializers.Serializer[Any]):
+    results = EventTypeSerializer(many=True)
 
 
 class EnvelopeSerializer(serializers.Serializer[Any]):

@@ -15,7 +15,7 @@ from orders.models.returns import Condition
 from orders.models.shipment import TrackingStatus
 from orders.returns import Receipt, Wish
 from orders.verdicts import Verdict
-from webhooks.bodies import Body
+from webhooks.bodies import Body, Moment
 
 MOST_LINES = 100
 # With MOST_LINES and the dearest price there can be, the total still fits the database's 64 bits.
@@ -48,7 +48,7 @@ class EmailInLowerCase(serializers.EmailField):
         return str(super().to_internal_value(data)).lower()
 
 
-class PastMoment(serializers.DateTimeField):
+class PastMoment(Moment):
     def to_internal_value(self, value: Any) -> datetime:
         moment: datetime = super().to_internal_value(value)
         if moment > timezone.now() + CLOCK_SKEW:
@@ -224,7 +224,7 @@ class ShipParcel(Body):
         max_length=80, help_text=f'"{fulfilment.UNTRACKED}" for a parcel that goes without one.'
     )
     tracking_url = OptionalUrl(max_length=500)
-    estimated_delivery_at = serializers.DateTimeField(required=False, allow_null=True)
+    estimated_delivery_at = Moment(required=False, allow_null=True)
 
 
 class TrackParcel(Body):
@@ -232,7 +232,7 @@ class TrackParcel(Body):
     occurred_at = PastMoment()
     message = OptionalText(max_length=500)
     location = OptionalText(max_length=200)
-    estimated_delivery_at = serializers.DateTimeField(required=False, allow_null=True)
+    estimated_delivery_at = Moment(required=False, allow_null=True)
 
 
 class DeliverParcel(Body):
