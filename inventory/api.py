@@ -86,7 +86,17 @@ class WarehouseSerializer(Body, serializers.ModelSerializer[Warehouse]):
 
     class Meta:
         model = Warehouse
-        fields = ("code", "name", "country", "priority", "handling_days", "cutoff", "time_zone", "ships_to", "is_active")
+        fields = (
+            "code",
+            "name",
+            "country",
+            "priority",
+            "handling_days",
+            "cutoff",
+            "time_zone",
+            "ships_to",
+            "is_active",
+        )
 
 
 class CodeField(serializers.SlugRelatedField[Any]):

@@ -1,12 +1,13 @@
 """Forms of the admin that say money and countries as people write them."""
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
 
-from inventory.models import Product, StockLevel, StockMovement, Warehouse, validate_countries
+from inventory.models import Product, StockLevel, StockMovement, Warehouse, validate_countries, validate_transit
 from inventory.money import MoneyError, from_text, to_text
 
 
@@ -53,12 +54,62 @@ class CountriesField(forms.CharField):
         """Those of a text have no say in a list."""
 
 
+class TransitField(forms.CharField):
+    """Days on the road by country, written `AT 2-4, CH 3-6`."""
+
+    _ENTRY = re.compile(r"([A-Z]{2})\s*:?\s*(\d{1,3})\s*[-–]\s*(\d{1,3})")
+
+    def prepare_value(self, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return ", ".join(f"{country} {soonest}-{latest}" for country, (soonest, latest) in value.items())
+
+    def to_python(self, value: Any) -> Any:
+        entries = [entry.strip().upper() for entry in str(value or "").split(",") if entry.strip()]
+        found = [(entry, self._ENTRY.fullmatch(entry)) for entry in entries]
+        if wrong := [entry for entry, match in found if match is None]:
+            raise ValidationError(f"{wrong[0]!r} is not a country and its days, such as AT 2-4.")
+        return {match[1]: [int(match[2]), int(match[3])] for _, match in found if match}
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return bool(self.prepare_value(initial or {}) != data)
+
+    def validate(self, value: Any) -> None:
+        validate_transit(value)
+
+    def run_validators(self, value: Any) -> None:
+        """Those of a text have no say in days."""
+
+
 class WarehouseForm(forms.ModelForm):  # type: ignore[type-arg]
     ships_to = CountriesField(required=False, help_text="Such as DE, AT, CH. Empty: everywhere.")
+    time_zone = forms.CharField(
+        max_length=50, required=False, help_text="Of the cut-off, such as Europe/Berlin. Empty: UTC."
+    )
+    transit_days = TransitField(
+        label="Days on the road",
+        required=False,
+        help_text="Working days at best and at worst, by country, such as AT 2-4, CH 3-6. "
+        "Others: 1-3 in its own country, 3-8 elsewhere.",
+    )
 
     class Meta:
         model = Warehouse
-        fields = ("code", "name", "country", "priority", "handling_days", "cutoff", "ships_to", "is_active")
+        fields = (
+            "code",
+            "name",
+            "country",
+            "priority",
+            "handling_days",
+            "cutoff",
+            "time_zone",
+            "transit_days",
+            "ships_to",
+            "is_active",
+        )
+
+    def clean_time_zone(self) -> str:
+        return self.cleaned_data["time_zone"] or "UTC"
 
 
 class NewLevelForm(forms.ModelForm):  # type: ignore[type-arg]

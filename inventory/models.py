@@ -1,7 +1,8 @@
 """What can be sold (Product), where it lies (Warehouse, StockLevel), and every change of it (StockMovement)."""
 
-from datetime import datetime, time
+from datetime import UTC, datetime, time, tzinfo
 from typing import ClassVar, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, RegexValidator
@@ -15,6 +16,8 @@ from inventory.money import display, validate_currency
 from webhooks.sources import Fact, PublicIdField, WatchedModel
 
 SKU_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+# The most days that handling, or the road, may take.
+MOST_DAYS = 365
 is_code = RegexValidator(rf"\A{SKU_PATTERN}\Z", "Letters, digits, full stops, hyphens and underscores only.")
 is_country = RegexValidator(r"\A[A-Z]{2}\Z", "A country is two capital letters, such as DE.")
 
@@ -25,6 +28,30 @@ def validate_countries(countries: object) -> None:
         raise ValidationError('Countries are a list such as ["DE", "AT"].')
     for country in countries:
         is_country(country)
+
+
+def validate_time_zone(name: str) -> None:
+    try:
+        read_time_zone(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValidationError(f"{name!r} is not a time zone such as Europe/Berlin.", code="time_zone") from None
+
+
+def read_time_zone(name: str) -> tzinfo:
+    # A machine without a time zone database knows UTC at least.
+    return UTC if name == "UTC" else ZoneInfo(name)
+
+
+def validate_transit(days: object) -> None:
+    """`{"AT": [2, 4]}`: as `Warehouse.transit_days` keeps them."""
+    if not isinstance(days, dict):
+        raise ValidationError('Days on the road are such as {"AT": [2, 4]}.')
+    validate_countries(list(days))
+    for country, window in days.items():
+        match window:
+            case [int(soonest), int(latest)] if 0 <= soonest <= latest <= MOST_DAYS:
+                continue
+        raise ValidationError(f"{country}: the days on the road are two numbers, the smaller first, such as 2-4.")
 
 
 class ProductQuerySet(models.QuerySet["Product"]):
@@ -66,9 +93,21 @@ class Warehouse(models.Model):
         default=100, validators=[MaxValueValidator(9999)], help_text="The lowest number is asked first."
     )
     handling_days = models.PositiveSmallIntegerField(
-        default=1, validators=[MaxValueValidator(365)], help_text="Working days from order to dispatch."
+        default=1, validators=[MaxValueValidator(MOST_DAYS)], help_text="Working days from order to dispatch."
     )
-    cutoff = models.TimeField("cut-off", default=time(14), help_text="UTC. Later orders count as the next day's.")
+    cutoff = models.TimeField(
+        "cut-off", default=time(14), help_text="In its own time zone. Later orders count as the next working day's."
+    )
+    time_zone = models.CharField(
+        max_length=50, default="UTC", validators=[validate_time_zone], help_text="Such as Europe/Berlin."
+    )
+    transit_days = models.JSONField(
+        "days on the road",
+        default=dict,
+        blank=True,
+        validators=[validate_transit],
+        help_text="Working days at best and at worst, by country. Without: 1 to 3 at home, 3 to 8 abroad.",
+    )
     ships_to = models.JSONField(
         default=list, blank=True, validators=[validate_countries], help_text="Countries. Empty: everywhere."
     )
@@ -76,6 +115,10 @@ class Warehouse(models.Model):
 
     def __str__(self) -> str:
         return self.code
+
+    @property
+    def zone(self) -> tzinfo:
+        return read_time_zone(self.time_zone)
 
     def can_ship_to(self, country: str) -> bool:
         return not self.ships_to or country in self.ships_to

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from django.db import transaction
 
-from orders import fulfilment
+from orders import fulfilment, promises
 from orders.models import Shipment, TrackingUpdate
 from orders.models.shipment import TrackingStatus
 from orders.transitions import InvalidTransition, lock_shipment, store
@@ -101,6 +101,8 @@ def _add(
     )
     timeline.append(update)
     _show(shipment, timeline, update)
+    if scan.estimated_delivery_at is not None and shipment.state == Shipment.State.SHIPPED:
+        promises.heed(shipment, actor=source, now=now)
     if update.status == TrackingStatus.DELIVERED and shipment.state == Shipment.State.SHIPPED:
         fulfilment.arrive(shipment, delivered_at=scan.occurred_at, source=source, actor=source, now=now)
     return update

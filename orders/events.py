@@ -107,6 +107,13 @@ ORDER_REFUND_FAILED = EventType(
     serializer=serializers.OrderRefundFailed,
     example=examples.ORDER_REFUND_FAILED,
 )
+ORDER_DELIVERY_WINDOW_CHANGED = EventType(
+    name="order.delivery_window.changed",
+    summary="An order comes later than it was promised: it left late, was on hold, or its courier says so.",
+    subject=ORDER,
+    serializer=serializers.OrderWindowChanged,
+    example=examples.ORDER_DELIVERY_WINDOW_CHANGED,
+)
 ORDER_TRACKING_UPDATED = EventType(
     name="order.tracking.updated",
     summary="A courier has told where a parcel is now.",
@@ -160,6 +167,7 @@ declare(
     ORDER_CANCELLED,
     ORDER_HELD,
     ORDER_RELEASED,
+    ORDER_DELIVERY_WINDOW_CHANGED,
     ORDER_RETURN_INITIATED,
     ORDER_RETURN_RECEIVED,
     ORDER_REFUND_REQUESTED,

@@ -206,6 +206,16 @@ ORDER_REFUND_FAILED: Data = {
     "failure_message": "The card's account is closed.",
     "failed_at": "2026-11-30T08:45:07.000000Z",
 }
+ORDER_DELIVERY_WINDOW_CHANGED: Data = {
+    **_SHIPPED,
+    "promised_delivery_from": "2026-12-02",
+    "promised_delivery_to": "2026-12-02",
+    "previous_delivery_from": "2026-11-26",
+    "previous_delivery_to": "2026-11-30",
+    "ship_by_at": "2026-11-25T14:00:00.000000Z",
+    "reason": "courier_estimate",
+    "changed_at": "2026-11-26T10:21:00.000000Z",
+}
 ORDER_TRACKING_UPDATED: Data = {
     **_SHIPPED,
     **_SHIPMENT,

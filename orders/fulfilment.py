@@ -10,7 +10,7 @@ from django.db.models import F
 from inventory import stock
 from inventory.models import Warehouse
 from inventory.stock import Demand
-from orders import payments
+from orders import payments, promises
 from orders.models import Allocation, Order, OrderLine, OrderTransition, Shipment, ShipmentLine
 from orders.models.shipment import TrackingStatus
 from orders.transitions import (
@@ -106,6 +106,7 @@ def ship(
     shipment.save()
     _count(shipment, "shipped")
     fact = record(shipment.order, Kind.SHIPPED, actor=actor, now=now, shipment=shipment)
+    promises.heed(shipment, actor=actor, now=now)
     demands = [Demand(content.level_id, content.quantity) for content in shipment.contents]
     stock.issue(demands, reference=shipment.public_id, actor=actor, now=now)
     return fact

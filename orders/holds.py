@@ -5,6 +5,7 @@ from datetime import datetime
 
 from django.db import transaction
 
+from orders import promises
 from orders.acceptance import accept
 from orders.models import Hold, HoldRule, Order, OrderTransition
 from orders.transitions import InvalidTransition, Kind, lock, record, require
@@ -50,6 +51,8 @@ def release(order_id: str, *, kinds: Collection[str] | None = None, actor: str, 
     order.on_hold = bool(left)
     details = {"kinds": ended, "open_kinds": left}
     fact = record(order, Kind.RELEASED, actor=actor, now=now, details=details)
+    if not order.on_hold:
+        promises.renew(order, actor=actor, now=now)
     if order.can_be_confirmed:
         accept(order, actor=actor, now=now)
     return fact

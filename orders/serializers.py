@@ -280,6 +280,20 @@ class OrderRefundFailed(RefundEvent):
     failed_at = serializers.DateTimeField(source="at")
 
 
+class OrderWindowChanged(Flat):
+    """`reason` is hold, late_shipment or courier_estimate."""
+
+    blocks: ClassVar = {"order": OrderBlock}
+
+    promised_delivery_from = serializers.DateField(source="order.promised_from")
+    promised_delivery_to = serializers.DateField(source="order.promised_to")
+    previous_delivery_from = serializers.DateField(source="details.previous_from")
+    previous_delivery_to = serializers.DateField(source="details.previous_to")
+    ship_by_at = serializers.DateTimeField(source="order.ship_by_at")
+    reason = serializers.CharField()
+    changed_at = serializers.DateTimeField(source="at")
+
+
 class OrderTracking(Flat):
     """The `data` of what a TrackingUpdate emits. Here `status` is the parcel's word, not the order's."""
 

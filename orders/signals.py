@@ -26,6 +26,7 @@ BY_KIND: Mapping[str, EventType] = {
     OrderTransition.Kind.REFUND_FAILED: events.ORDER_REFUND_FAILED,
     OrderTransition.Kind.HELD: events.ORDER_HELD,
     OrderTransition.Kind.RELEASED: events.ORDER_RELEASED,
+    OrderTransition.Kind.WINDOW_CHANGED: events.ORDER_DELIVERY_WINDOW_CHANGED,
 }
 BY_RESULT: Mapping[str, EventType] = {
     Payment.Result.SUCCESS: events.PAYMENT_SUCCESS,

@@ -26,6 +26,7 @@ ALLOWED_FROM: Mapping[Kind, frozenset[Order.State]] = {
     Kind.REFUND_FAILED: frozenset(Order.State),
     Kind.HELD: frozenset({Order.State.PENDING, Order.State.CONFIRMED}),
     Kind.RELEASED: frozenset({Order.State.PENDING, Order.State.CONFIRMED, Order.State.COMPLETED}),
+    Kind.WINDOW_CHANGED: frozenset({Order.State.PENDING, Order.State.CONFIRMED}),
 }
 
 # What verbs change. Everything else about an order is as it was placed.
@@ -43,6 +44,9 @@ _MUTABLE = (
     "refund_pending_minor",
     "hold_expires_at",
     "shipment_count",
+    "ship_by_at",
+    "promised_from",
+    "promised_to",
 )
 
 

@@ -11,8 +11,10 @@ from django.utils import timezone
 
 from inventory.admin import CappedPaginator
 from inventory.models import Warehouse
+from orders import promises
 from orders.admin import steps
 from orders.models import Allocation, Hold, Order
+from orders.promises import Standing
 
 
 class ListAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
@@ -86,6 +88,19 @@ class HoldFilter(admin.SimpleListFilter):
         if self.value() == self.ANY:
             return held
         return held.filter(Exists(Hold.objects.open().filter(order=OuterRef("pk"), kind=self.value())))
+
+
+class StandingFilter(admin.SimpleListFilter):
+    title = "promise"
+    parameter_name = "standing"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(each.value, str(each.label)) for each in Standing]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() not in Standing.values:
+            return queryset
+        return queryset.filter(promises.are(str(self.value()), now=timezone.now()))
 
 
 class WarehouseFilter(admin.SimpleListFilter):

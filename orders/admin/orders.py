@@ -14,18 +14,19 @@ from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
 from inventory.money import display
-from orders import checkout, fulfilment, holds
+from orders import checkout, fulfilment, holds, promises
 from orders.admin import page, steps
 from orders.admin.forms import CancelForm, HoldForm, ShipForm
-from orders.admin.lists import HoldFilter, NextStepFilter, PlacedFilter, ReadOnlyAdmin, WarehouseFilter
+from orders.admin.lists import HoldFilter, NextStepFilter, PlacedFilter, ReadOnlyAdmin, StandingFilter, WarehouseFilter
 from orders.admin.steps import CANCEL, CONFIRM, DELIVER, HOLD, PACK, RELEASE, SHIP, Verb
 from orders.admin.wording import badge, moment
 from orders.models import Order, Shipment
+from orders.promises import Standing
 from orders.transitions import InvalidTransition
 from webhooks.errors import DomainError
 
@@ -81,7 +82,15 @@ ASKING: Mapping[Verb, tuple[type[Form], Callable[..., None]]] = {HOLD: (HoldForm
 @admin.register(Order)
 class OrderAdmin(ReadOnlyAdmin):
     list_display = ("order", "status_badge", "customer_name", "total", "warehouse", "next_step", "placed")
-    list_filter = ("status", NextStepFilter, HoldFilter, "payment_status", WarehouseFilter, PlacedFilter)
+    list_filter = (
+        "status",
+        NextStepFilter,
+        StandingFilter,
+        HoldFilter,
+        "payment_status",
+        WarehouseFilter,
+        PlacedFilter,
+    )
     search_help_text = "Exactly: an order number, e-mail address, tracking number or order id (ord_…)."
     actions = ("confirm", "mark_packed", "mark_shipped", "mark_delivered", "hold", "release", "cancel")
 
@@ -104,7 +113,7 @@ class OrderAdmin(ReadOnlyAdmin):
     # The list
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Order]:
-        return steps.with_work(Order.objects.all())
+        return steps.with_work(Order.objects.annotate(standing=promises.standing(timezone.now())))
 
     def search(self, queryset: QuerySet[Order], term: str) -> QuerySet[Order]:
         if "@" in term:
@@ -119,9 +128,14 @@ class OrderAdmin(ReadOnlyAdmin):
         return format_html('<a class="row-title" href="{}">{}</a>', _page(order), order)
 
     @admin.display(description="Status")
-    def status_badge(self, order: Order) -> SafeString:
-        status = badge(order.status, order.get_status_display())
-        return format_html("{} {}", status, badge(order.payment_status, order.get_payment_status_display()))
+    def status_badge(self, order: Any) -> SafeString:
+        badges = [
+            badge(order.status, order.get_status_display()),
+            badge(order.payment_status, order.get_payment_status_display()),
+        ]
+        if order.standing:
+            badges.append(badge(order.standing, str(Standing(order.standing).label)))
+        return format_html_join(" ", "{}", ((each,) for each in badges))
 
     @admin.display(description="Customer")
     def customer_name(self, order: Order) -> SafeString:

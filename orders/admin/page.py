@@ -5,8 +5,10 @@ from datetime import datetime
 from typing import Any
 
 from django.db.models import Prefetch
+from django.utils import timezone
 
 from inventory.money import display
+from orders import promises
 from orders.admin import steps
 from orders.models import Hold, Order, OrderTransition, Payment, Shipment, TrackingUpdate
 from orders.models.line import Units
@@ -25,7 +27,8 @@ class Entry:
 def with_everything() -> Any:
     """Eight statements, however much there is of an order."""
     parcels = Shipment.objects.select_related("warehouse").order_by("index")
-    return steps.with_work(Order.objects.with_items()).prefetch_related(
+    orders = Order.objects.with_items().annotate(standing=promises.standing(timezone.now()))
+    return steps.with_work(orders).prefetch_related(
         Prefetch("shipments", parcels.prefetch_related("lines", "tracking_updates"), to_attr="parcels"),
         Prefetch("payments", Payment.objects.order_by("-pk"), to_attr="attempts"),
         Prefetch("holds", Hold.objects.open().order_by("pk"), to_attr="stops"),

@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from orders import checkout, payments
+from orders import checkout, payments, promises
 from orders.api.bodies import CancelOrder, Nothing, PlaceOrder, RecordPayment
 from orders.api.shapes import OrderDetail, OrderSummary, PaidOrder, with_details
 from orders.checkout import Address, Cart, Contact, PaymentChoice
@@ -33,6 +33,12 @@ class OrderFilter(filters.FilterSet):  # type: ignore[misc]
     placed_since = MomentFilter("placed_at", "gte")
     placed_until = MomentFilter("placed_at", "lt")
     updated_since = MomentFilter("updated_at", "gte")
+    standing = filters.ChoiceFilter(
+        choices=promises.Standing.choices, method="filter_standing", label="Late, or at risk of it, by its promise."
+    )
+
+    def filter_standing(self, orders: QuerySet[Order], _: str, standing: str) -> QuerySet[Order]:
+        return orders.filter(promises.are(standing, now=timezone.now()))
 
 
 class OrdersView(generics.ListAPIView[Order]):

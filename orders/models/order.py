@@ -179,8 +179,12 @@ class Order(models.Model):
         ]
         indexes = [
             models.Index(fields=["status", "-placed_at"], name="order_by_status"),
+            models.Index(fields=["state", "-id"], name="order_by_state"),
             models.Index(fields=["contact_email", "placed_at"], name="order_by_contact"),
             models.Index(fields=["-id"], name="order_on_hold", condition=Q(on_hold=True)),
+            # The orders that are late or at risk are found among those that are still open.
+            models.Index(fields=["ship_by_at"], name="order_to_leave", condition=Q(state="confirmed")),
+            models.Index(fields=["promised_to"], name="order_to_arrive", condition=Q(state="confirmed")),
             models.Index(
                 fields=["hold_expires_at"],
                 name="order_expiring",

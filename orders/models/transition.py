@@ -25,6 +25,7 @@ class OrderTransition(Fact):
         REFUND_FAILED = "refund_failed", "Refund failed"
         HELD = "held", "Put on hold"
         RELEASED = "released", "Released"
+        WINDOW_CHANGED = "window_changed", "Delivery window changed"
 
     order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="transitions")
     kind = models.CharField(max_length=20, choices=Kind)
@@ -38,7 +39,8 @@ class OrderTransition(Fact):
     actor = models.CharField(max_length=150)
     reason = models.CharField(max_length=500, blank=True)
     # What only this step knows: a cancellation's `units` (line public id -> how many), a delivery's `cod_minor` and
-    # `cod_collected_minor`, a return's `received` (line public id, units, condition), the holds of `orders.holds`.
+    # `cod_collected_minor`, a return's `received` (line public id, units, condition), the holds of `orders.holds`, the
+    # window that was promised before.
     details = models.JSONField(default=dict, blank=True)
 
     def __str__(self) -> str:

@@ -250,6 +250,7 @@ class TestWarehouses:
             "priority": 3,
             "handling_days": 1,
             "cutoff": "14:00:00",
+            "time_zone": "UTC",
             "ships_to": ["DE", "AT"],
             "is_active": True,
         }
@@ -266,6 +267,9 @@ class TestWarehouses:
             ({"priority": 10**9}, ["priority"]),
             ({"handling_days": 366}, ["handling_days"]),
             ({"cutoff": "25:00"}, ["cutoff"]),
+            ({"time_zone": "Europe/Atlantis"}, ["time_zone"]),
+            ({"time_zone": "../../etc/passwd"}, ["time_zone"]),
+            ({"time_zone": ""}, ["time_zone"]),
             ({"ships_to": "DE"}, ["ships_to"]),
             ({"ships_to": ["DE", "xx"]}, ["ships_to.1"]),
         ],

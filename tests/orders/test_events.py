@@ -1,5 +1,5 @@
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -51,6 +51,9 @@ FIELDS = {
     | {"lines", "cancelled_at", "cancelled_by", "cancel_reason", "is_full", "refund_expected_amount"},
     "order.held": ORDER_BLOCK | {"open_hold_kinds", "hold_id", "hold_kind", "hold_reason", "held_at", "held_by"},
     "order.released": ORDER_BLOCK | {"open_hold_kinds", "released_hold_kinds", "released_at", "released_by"},
+    "order.delivery_window.changed": ORDER_BLOCK
+    | {"promised_delivery_from", "promised_delivery_to", "previous_delivery_from", "previous_delivery_to"}
+    | {"ship_by_at", "reason", "changed_at"},
     "order.tracking.updated": ORDER_BLOCK | SHIPMENT_BLOCK | TRACKING,
     "order.tracking.exception": ORDER_BLOCK | SHIPMENT_BLOCK | TRACKING,
     "order.return.initiated": ORDER_BLOCK | RETURN | {"lines", "initiated_at", "initiated_by"},
@@ -80,7 +83,7 @@ def walk(now: datetime) -> None:
     declined = place_order(("MUG", 1))
     pay_for(declined, reference="ch_0", result="failed")
     holds.place(declined.public_id, kind="fraud", reason="Many failures", actor="ann", now=now)
-    holds.release(declined.public_id, actor="ann", now=now)
+    holds.release(declined.public_id, actor="ann", now=now + timedelta(days=3))
     checkout.cancel(declined.public_id, reason="", actor="ann", now=now)
 
 

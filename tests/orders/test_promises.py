@@ -1,9 +1,20 @@
-from datetime import UTC, date, datetime, time
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 
 import pytest
+from django.core.exceptions import ValidationError
+from django.db import connection
 
-from inventory.models import Warehouse
-from orders.promises import add_working_days, promise
+from inventory.models import Warehouse, validate_time_zone, validate_transit
+from orders import couriers, fulfilment, holds, promises
+from orders.models import Order, Shipment
+from orders.promises import Standing, add_working_days, promise
+from tests.factories import NOW, confirm_order, make_warehouse, pack_order, place_order, ship_order
+from webhooks.models import Event
+
+Told = Callable[[str], list[str]]
+DataOf = Callable[[str], dict[str, Any]]
 
 MONDAY, FRIDAY, SATURDAY = date(2026, 11, 23), date(2026, 11, 27), date(2026, 11, 28)
 
@@ -38,6 +49,28 @@ class TestPromise:
 
         assert (promised.delivery_from, promised.delivery_to) == (date(2026, 11, 27), date(2026, 12, 4))
 
+    def test_takes_the_days_that_the_warehouse_names_for_a_country(self) -> None:
+        promised = promise([warehouse(transit_days={"FR": [2, 4], "DE": [0, 1]})], country="FR", now=at(MONDAY, 10))
+
+        assert (promised.delivery_from, promised.delivery_to) == (date(2026, 11, 26), date(2026, 11, 30))
+
+    @pytest.mark.parametrize(
+        ("zone", "now", "ship_by_at"),
+        [
+            # 14:00 in Berlin is 13:00 in winter and 12:00 in summer.
+            ("Europe/Berlin", datetime(2026, 11, 23, 12, 59, tzinfo=UTC), datetime(2026, 11, 24, 13, tzinfo=UTC)),
+            ("Europe/Berlin", datetime(2026, 11, 23, 13, 1, tzinfo=UTC), datetime(2026, 11, 25, 13, tzinfo=UTC)),
+            ("Europe/Berlin", datetime(2026, 7, 6, 11, 59, tzinfo=UTC), datetime(2026, 7, 7, 12, tzinfo=UTC)),
+            # The clocks go back in the night between the order and the dispatch.
+            ("Europe/Berlin", datetime(2026, 10, 23, 11, 0, tzinfo=UTC), datetime(2026, 10, 26, 13, tzinfo=UTC)),
+            # Sunday evening in UTC is Monday morning in Auckland, Friday evening Saturday.
+            ("Pacific/Auckland", datetime(2026, 11, 22, 23, tzinfo=UTC), datetime(2026, 11, 24, 1, tzinfo=UTC)),
+            ("Pacific/Auckland", datetime(2026, 11, 27, 12, tzinfo=UTC), datetime(2026, 12, 1, 1, tzinfo=UTC)),
+        ],
+    )
+    def test_goes_by_the_warehouse_s_own_clock(self, zone: str, now: datetime, ship_by_at: datetime) -> None:
+        assert promise([warehouse(time_zone=zone)], country="DE", now=now).ship_by_at == ship_by_at
+
     def test_is_as_slow_as_the_slowest_warehouse(self) -> None:
         promised = promise([warehouse(), warehouse(handling_days=3)], country="DE", now=at(MONDAY, 10))
 
@@ -48,3 +81,185 @@ class TestAddWorkingDays:
     @pytest.mark.parametrize(("count", "day"), [(0, FRIDAY), (1, date(2026, 11, 30)), (5, date(2026, 12, 4))])
     def test_leaves_out_weekends(self, count: int, day: date) -> None:
         assert add_working_days(FRIDAY, count) == day
+
+
+class TestWarehouseSettings:
+    @pytest.mark.parametrize("name", ["", "Berlin", "Europe/Atlantis", "../../etc/passwd", "/etc/passwd", "A" * 50])
+    def test_refuse_what_is_no_time_zone(self, name: str) -> None:
+        with pytest.raises(ValidationError, match="is not a time zone"):
+            validate_time_zone(name)
+
+    @pytest.mark.parametrize(
+        "days",
+        [[], "DE", {"Germany": [1, 2]}, {"DE": 3}, {"DE": [3, 1]}, {"DE": [1]}, {"DE": [-1, 2]}, {"DE": [1, 366]}],
+    )
+    def test_refuse_days_that_make_no_sense(self, days: object) -> None:
+        with pytest.raises(ValidationError):
+            validate_transit(days)
+
+
+def window(order: Order) -> tuple[date, date]:
+    order.refresh_from_db()
+    return order.promised_from, order.promised_to
+
+
+def changes() -> int:
+    return Event.objects.filter(type="order.delivery_window.changed").count()
+
+
+@pytest.mark.django_db
+class TestHeld:
+    """Placed on Monday at 10: to leave on Tuesday by 14, to arrive from Wednesday to Friday."""
+
+    def test_for_long_an_order_is_promised_anew_at_its_release(self, told: Told, data_of: DataOf) -> None:
+        order = confirm_order()
+        holds.place(order.public_id, kind="fraud", reason="x", actor="ann", now=NOW)
+
+        holds.release(order.public_id, actor="ann", now=NOW + timedelta(days=2))
+
+        assert window(order) == (date(2026, 11, 27), date(2026, 12, 1))
+        assert order.ship_by_at == datetime(2026, 11, 26, 14, tzinfo=UTC)
+        assert told(order.public_id)[-2:] == ["order.released", "order.delivery_window.changed"]
+        data = data_of("order.delivery_window.changed")
+        assert (data["promised_delivery_from"], data["promised_delivery_to"]) == ("2026-11-27", "2026-12-01")
+        assert (data["previous_delivery_from"], data["previous_delivery_to"]) == ("2026-11-25", "2026-11-27")
+        assert (data["reason"], data["ship_by_at"]) == ("hold", "2026-11-26T14:00:00.000000Z")
+
+    def test_shortly_it_keeps_its_promise_and_nothing_is_told(self) -> None:
+        order = confirm_order()
+        before = window(order)
+        holds.place(order.public_id, kind="fraud", reason="x", actor="ann", now=NOW)
+
+        holds.release(order.public_id, actor="ann", now=NOW + timedelta(hours=3))
+
+        assert (window(order), changes()) == (before, 0)
+
+    def test_by_two_holds_it_is_told_once_when_the_last_ends(self) -> None:
+        order = confirm_order()
+        for kind in ("fraud", "address"):
+            holds.place(order.public_id, kind=kind, reason="x", actor="ann", now=NOW)
+
+        holds.release(order.public_id, kinds=["fraud"], actor="ann", now=NOW + timedelta(days=2))
+        assert changes() == 0
+        holds.release(order.public_id, kinds=["address"], actor="ann", now=NOW + timedelta(days=2))
+
+        assert changes() == 1
+
+    def test_after_it_left_nothing_is_to_be_promised_anew(self) -> None:
+        order = pack_order().order
+        holds.place(order.public_id, kind="fraud", reason="x", actor="ann", now=NOW)
+
+        holds.release(order.public_id, actor="ann", now=NOW + timedelta(days=2))
+
+        assert changes() == 0
+
+
+@pytest.mark.django_db
+class TestLeaving:
+    def ship(self, shipment: Shipment, *, now: datetime, **answers: Any) -> Order:
+        fulfilment.ship(shipment.public_id, carrier="DHL", tracking_number="1", actor="ben", now=now, **answers)
+        return shipment.order
+
+    def test_late_moves_the_window_by_the_days_on_the_road(self, told: Told, data_of: DataOf) -> None:
+        order = self.ship(pack_order(), now=NOW + timedelta(days=3))
+
+        assert window(order) == (date(2026, 11, 27), date(2026, 12, 1))
+        assert told(order.public_id)[-2:] == ["order.shipped", "order.delivery_window.changed"]
+        assert data_of("order.delivery_window.changed")["reason"] == "late_shipment"
+
+    def test_in_time_moves_nothing(self) -> None:
+        order = self.ship(pack_order(), now=NOW + timedelta(days=1))
+
+        assert (window(order), changes()) == ((date(2026, 11, 25), date(2026, 11, 27)), 0)
+
+    @pytest.mark.parametrize("days", [0, 3])
+    def test_with_an_estimate_within_the_window_moves_nothing(self, days: int) -> None:
+        estimate = datetime(2026, 11, 27, 16, tzinfo=UTC)
+
+        order = self.ship(pack_order(), now=NOW + timedelta(days=days), estimated_delivery_at=estimate)
+
+        assert (window(order), changes()) == ((date(2026, 11, 25), date(2026, 11, 27)), 0)
+
+
+@pytest.mark.django_db
+class TestCourierEstimate:
+    def scan(self, shipment: Shipment, hour: int, estimate: datetime | None) -> None:
+        couriers.track(
+            shipment.public_id,
+            status="in_transit",
+            occurred_at=NOW + timedelta(hours=hour),
+            estimated_delivery_at=estimate,
+            source="dhl",
+            now=NOW,
+        )
+
+    def test_beyond_the_window_moves_it_to_that_day_once(self, told: Told, data_of: DataOf) -> None:
+        shipment = ship_order()
+        late = datetime(2026, 12, 2, 16, tzinfo=UTC)
+
+        for hour in range(3):
+            self.scan(shipment, hour, late)
+
+        assert window(shipment.order) == (date(2026, 12, 2), date(2026, 12, 2))
+        assert changes() == 1
+        assert data_of("order.delivery_window.changed")["reason"] == "courier_estimate"
+        assert told(shipment.order.public_id)[3:6] == [
+            "order.packed",
+            "order.shipped",
+            "order.tracking.updated",
+        ]
+
+    def test_earlier_or_missing_moves_nothing(self) -> None:
+        shipment = ship_order()
+
+        self.scan(shipment, 1, datetime(2026, 11, 24, 16, tzinfo=UTC))
+        self.scan(shipment, 2, None)
+
+        assert changes() == 0
+
+    def test_is_of_the_day_it_is_in_the_warehouse(self) -> None:
+        make_warehouse("BER", time_zone="Europe/Berlin")
+        shipment = ship_order()
+
+        self.scan(shipment, 1, datetime(2026, 11, 27, 23, 30, tzinfo=UTC))
+
+        assert window(shipment.order)[1] == date(2026, 11, 28)
+
+
+@pytest.mark.django_db
+class TestStanding:
+    """To leave by Tuesday 14:00, to arrive by Friday."""
+
+    @pytest.mark.parametrize(
+        ("make", "now", "standing"),
+        [
+            (confirm_order, datetime(2026, 11, 24, 9, 59, tzinfo=UTC), ""),
+            (confirm_order, datetime(2026, 11, 24, 10, 1, tzinfo=UTC), "at_risk"),
+            (pack_order, datetime(2026, 11, 24, 10, 1, tzinfo=UTC), "at_risk"),
+            (pack_order, datetime(2026, 11, 24, 14, 1, tzinfo=UTC), "late"),
+            (ship_order, datetime(2026, 11, 27, 23, 59, tzinfo=UTC), ""),
+            (ship_order, datetime(2026, 11, 28, tzinfo=UTC), "late"),
+            (place_order, datetime(2026, 12, 24, tzinfo=UTC), ""),
+        ],
+    )
+    def test_of_an_order_at_a_moment(self, make: Callable[[], Any], now: datetime, standing: str) -> None:
+        make()
+
+        (found,) = Order.objects.annotate(standing=promises.standing(now))
+
+        assert found.standing == standing  # type: ignore[attr-defined]
+        listed = [each.value for each in Standing if Order.objects.filter(promises.are(each, now=now)).exists()]
+        assert listed == ([standing] if standing else [])
+
+    def test_of_what_has_arrived_is_none(self) -> None:
+        shipment = ship_order()
+        fulfilment.deliver(shipment.public_id, delivered_at=NOW, actor="ben", now=NOW)
+
+        assert not Order.objects.filter(promises.are("late", now=NOW + timedelta(days=30))).exists()
+
+    @pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL scans a table that is empty")
+    @pytest.mark.parametrize("standing", Standing)
+    def test_is_read_by_index(self, standing: Standing) -> None:
+        plan = Order.objects.filter(promises.are(standing, now=NOW)).explain()
+
+        assert "SCAN" not in plan

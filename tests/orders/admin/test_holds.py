@@ -1,6 +1,6 @@
 """Holding and releasing in the admin, and the rules that hold by themselves."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,6 +11,8 @@ from orders.models import Hold, HoldRule, Order
 from tests.factories import confirm_order, make_product, pack_order, place_order
 from tests.orders.admin.conftest import ORDERS, log_in_with, said
 from tests.orders.admin.test_actions import everything, fresh
+from tests.orders.test_api import Caller
+from tests.orders.test_api_refusals import assert_refused
 
 pytestmark = pytest.mark.django_db
 
@@ -154,6 +156,34 @@ class TestOrderPage:
         place_order(("MUG", 1), now=now)
 
         assert len(staff.get(f"{ORDERS}?{query}").context["cl"].result_list) == found
+
+
+class TestStanding:
+    """Of an order of a fortnight ago, which should have left the day after."""
+
+    @pytest.mark.parametrize(("query", "found"), [("late", 1), ("at_risk", 0), ("nonsense", 2)])
+    def test_is_shown_and_found(self, staff: Client, now: datetime, query: str, found: int) -> None:
+        make_product("MUG")
+        order = confirm_order(("MUG", 1), now=now - timedelta(days=14))
+        confirm_order(("MUG", 1), now=now)
+
+        page = staff.get(f"{ORDERS}?standing={query}")
+
+        assert len(page.context["cl"].result_list) == found
+        assert page.content.decode().count("badge-late") == (1 if found else 0)
+        assert "badge-late" in staff.get(f"{ORDERS}{order.pk}/change/").content.decode()
+
+    def test_is_found_by_the_api(self, now: datetime) -> None:
+        make_product("MUG")
+        order = confirm_order(("MUG", 1), now=now - timedelta(days=14))
+        confirm_order(("MUG", 1), now=now)
+        oms = Caller("orders")
+
+        (late,) = oms.get("orders/?standing=late").json()["results"]
+
+        assert late["order_id"] == order.public_id
+        assert oms.get("orders/?standing=at_risk").json()["results"] == []
+        assert_refused(oms.get("orders/?standing=soon"), 400, "validation_error", "standing")
 
 
 class TestHoldRules:
