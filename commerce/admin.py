@@ -1,4 +1,4 @@
-"""API tokens in the admin."""
+"""API tokens in the admin; what comes in has modules of its own."""
 
 from typing import Any
 
@@ -8,10 +8,12 @@ from django.http import HttpRequest
 from rest_framework_api_key.admin import APIKeyModelAdmin
 from rest_framework_api_key.models import APIKey
 
+from commerce.inbound.admin import messages, sources
 from commerce.models import ApiToken
 from commerce.tokens import SCOPES
 from inventory.models import Warehouse
 
+del messages, sources  # Imported for what they register.
 # The library's own kind of key opens nothing here.
 admin.site.unregister(APIKey)
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 from django.utils import timezone
 from rest_framework.exceptions import ValidationError
 
@@ -132,23 +132,22 @@ def match(key: str, **_: object) -> None:
 inbound.on_arrival(match)
 
 
-class StillOpen(DomainError):
-    """The message has been processed, or will be by itself."""
+class AlreadyProcessed(DomainError):
+    """Again it would do nothing, or too much."""
 
-    code = "message_open"
+    code = "already_processed"
 
 
 @transaction.atomic
 def reprocess(message: InboundMessage, *, by: str, now: datetime) -> None:
     """Put it on the queue again, for a fresh run of the ladder. What it has done already is not done twice.
 
-    Raises StillOpen of one that was processed.
+    Raises AlreadyProcessed of one that was processed.
     """
     again = InboundMessage.objects.filter(pk=message.pk).exclude(state=State.PROCESSED)
-    message.attempts_before = message.attempt_count
     changes = {"state": State.RECEIVED, "next_attempt_at": now, "awaits": "", "processed_at": None}
-    if not again.update(**changes, attempts_before=message.attempt_count, reprocessed_by=by):
-        raise StillOpen("This message has been processed already: it would have no further effect.")
+    if not again.update(**changes, attempts_before=F("attempt_count"), reprocessed_by=by):
+        raise AlreadyProcessed("This message has been processed already: it would have no further effect.")
     broker.ring(BELL)
 
 
