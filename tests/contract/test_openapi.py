@@ -54,7 +54,8 @@ def described() -> Any:
     config = schemathesis.Config.from_dict(
         {"generation": {"mode": "all", "allow-x00": True, "with-security-parameters": False}}
     )
-    schema = schemathesis.openapi.from_dict(SchemaGenerator().get_schema(request=None, public=True), config=config)
+    description = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+    schema = schemathesis.openapi.from_dict(description, config=config)
     schema.app = application
     return schema.exclude(path_regex=STREAMS)
 
@@ -73,7 +74,7 @@ def _keep_the_connection() -> Iterator[None]:
     signals.request_finished.connect(close_old_connections)
 
 
-@schema.parametrize()
+@schema.parametrize()  # type: ignore[untyped-decorator]
 @hypothesis.settings(
     max_examples=EXAMPLES,
     derandomize=True,
@@ -82,7 +83,7 @@ def _keep_the_connection() -> Iterator[None]:
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-def test_answers_as_it_is_described(case: Case, shop: Shop) -> None:
+def test_answers_as_it_is_described(case: Case[Any], shop: Shop) -> None:
     turn = next(turns)
     # Two of three calls are about something that is there.
     for name, ids in real_ids(case, shop).items() if turn % 3 else ():
@@ -93,7 +94,7 @@ def test_answers_as_it_is_described(case: Case, shop: Shop) -> None:
         transaction.set_rollback(True)
 
 
-def real_ids(case: Case, shop: Shop) -> dict[str, list[str]]:
+def real_ids(case: Case[Any], shop: Shop) -> dict[str, list[str]]:
     found = {name: [shop.names[each] for each in names] for name, names in REAL.items() if name in case.path_parameters}
     if "public_id" in case.path_parameters:
         found["public_id"] = [shop.names["delivery" if "deliveries" in case.path else "subscription"]]
