@@ -21,7 +21,8 @@ IDEMPOTENCY_KEY = OpenApiParameter(
 
 class Schema(AutoSchema):
     def get_override_parameters(self) -> list[Any]:
-        return [IDEMPOTENCY_KEY] if self.method == "POST" else []
+        is_known_by_its_id = self.path.startswith("/api/v1/inbound/")
+        return [IDEMPOTENCY_KEY] if self.method == "POST" and not is_known_by_its_id else []
 
 
 class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]

@@ -85,6 +85,17 @@ class TestAfterShip:
         assert shipment.estimated_delivery_at == datetime(2026, 10, 28, 10, tzinfo=UTC)
         assert shipment.tracking_status == "arrived_at_hub"
 
+    def test_of_an_estimate_after_the_promise_moves_the_window(self, shipment: Shipment, connect: Connect) -> None:
+        body = load("aftership_tracking_update")
+        body["msg"]["latest_estimated_delivery"]["datetime"] = "2026-12-09T18:00:00+01:00"
+
+        connect("aftership").send(body)
+        take_in()
+
+        shipment.order.refresh_from_db()
+        assert shipment.order.promised_to == date(2026, 12, 9)
+        assert told("order.delivery_window.changed") == 1
+
     def test_without_checkpoints_tells_its_status(self, shipment: Shipment, connect: Connect) -> None:
         body = load("aftership_tracking_update")
         body["msg"] |= {"checkpoints": [], "tag": "OutForDelivery", "subtag": "OutForDelivery_001"}
@@ -210,8 +221,16 @@ class TestCashOnDelivery:
         assert shipment.order.transitions.get(kind="delivered").cod_minor == order.total_minor
 
 
-WRONG: list[tuple[str, str, tuple[str | int, ...], object]] = [
-    *[("aftership", "aftership_tracking_update", path, value) for path, value in [
+Path = tuple[str | int, ...]
+
+
+def wrong(scheme: str, name: str, *rows: tuple[Path, object]) -> list[tuple[str, str, Path, object]]:
+    """A body of the scheme for each row, with that value at that place."""
+    return [(scheme, name, path, value) for path, value in rows]
+
+
+WRONG = [
+    *wrong("aftership", "aftership_tracking_update",
         (("msg",), None), (("msg",), []), (("msg", "tracking_number"), None), (("msg", "tracking_number"), {}),
         (("msg", "tracking_number"), "x" * 81), (("msg", "checkpoints"), {"0": 1}), (("msg", "checkpoints"), "none"),
         (("msg", "checkpoints", 0), 7), (("msg", "checkpoints", 0, "checkpoint_time"), "yesterday"),
@@ -220,25 +239,25 @@ WRONG: list[tuple[str, str, tuple[str | int, ...], object]] = [
         (("msg", "checkpoints", 0, "checkpoint_time"), "2199-01-01T00:00:00Z"),
         (("msg", "checkpoints", 0, "message"), {"de": "hallo"}), (("msg", "checkpoints", 0, "message"), "a\x00b"),
         (("msg", "tag"), {}), (("msg", "latest_estimated_delivery"), "soon"), (("ts",), "x"),
-    ]],
-    *[("easypost", "easypost_tracker_updated", path, value) for path, value in [
+    ),
+    *wrong("easypost", "easypost_tracker_updated",
         (("result",), None), (("result",), "trk_1"), (("result", "tracking_code"), None),
         (("result", "tracking_details"), {}), (("result", "tracking_details", 0), "x"),
         (("result", "tracking_details", 0, "datetime"), True), (("result", "tracking_details", 0, "status"), []),
         (("result", "tracking_details", 0, "tracking_location"), "Berlin"),
         (("result", "est_delivery_date"), {}), (("previous_attributes",), "status"),
-    ]],
-    *[("standard", "standard_tracking_updated", path, value) for path, value in [
+    ),
+    *wrong("standard", "standard_tracking_updated",
         (("data",), None), (("data",), []), (("data", "status"), "teleported"), (("data", "status"), None),
         (("data", "status"), ["in_transit"]), (("data", "occurred_at"), None), (("data", "occurred_at"), -1e20),
         (("data", "tracking_number"), ""), (("data", "tracking_number"), "a\x00b"), (("data", "location"), []),
         (("data", "estimated_delivery_at"), "0000-00-00"),
-    ]],
-    *[("hmac", "hmac_courier_event", path, value) for path, value in [
+    ),
+    *wrong("hmac", "hmac_courier_event",
         (("notification",), None), (("notification", "parcels"), {}), (("notification", "parcels"), []),
         (("notification", "parcels", 0, "events"), []), (("notification", "parcels", 0, "events", 1, "code"), "GONE"),
         (("notification", "parcels", 0, "events", 1, "code"), {"a": 1}),
-    ]],
+    ),
 ]  # fmt: skip
 
 
@@ -248,7 +267,7 @@ class TestWrongTypes:
         self,
         scheme: str,
         name: str,
-        path: tuple[str | int, ...],
+        path: Path,
         value: object,
         shipment: Shipment,
         connect: Connect,

@@ -56,7 +56,7 @@ class TestProcessed:
         connect("standard").send(scan())
         take_in()
 
-        with pytest.raises(processing.StillOpen, match="processed already"):
+        with pytest.raises(processing.AlreadyProcessed, match="processed already"):
             processing.reprocess(only_message(), by="ann", now=datetime.now(UTC))
 
         assert only_message().state == "processed"
