@@ -2,14 +2,18 @@
 
 import threading
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import requests
 from django.db import transaction
+from django.db.models import Count
 
 from webhooks import subscriptions
 from webhooks.events import TEST, Ping
+from webhooks.models import Attempt, Delivery, Subscription
 from webhooks.outbox import emit
+from webhooks.transport import Reason
 
 
 def subscribe(url: str, max_in_flight: int = 8) -> int:
@@ -71,6 +75,29 @@ def bare_loop(url: str, count: int, threads: int, body: str) -> int:
     return count
 
 
+def await_delivered(timeout_s: float) -> list[tuple[str, int]]:
+    """(event id, how many of its attempts the log calls lost), once nothing is left to deliver."""
+    ends = time.monotonic() + timeout_s
+    while Delivery.objects.exclude(state=Delivery.State.DELIVERED).exists():
+        if time.monotonic() > ends:
+            raise TimeoutError(f"Not everything was delivered within {timeout_s:.0f} s.")
+        time.sleep(0.5)
+    lost = Attempt.objects.filter(reason=Reason.WORKER_LOST).values_list("delivery__event__public_id")
+    return list(lost.annotate(times=Count("pk")))
+
+
+def take_part(subscription: int, is_told: bool) -> None:
+    """Whether it is sent what waits for it."""
+    state = Subscription.State.ACTIVE if is_told else Subscription.State.PAUSED
+    Subscription.objects.filter(pk=subscription).update(state=state)
+
+
+def count_statements(url: str) -> tuple[int, float]:
+    from benchmarks import statements
+
+    return statements.count(url)
+
+
 def browse_log(small: int, large: int) -> dict[str, list[float]]:
     from benchmarks import log_browser
 
@@ -81,3 +108,9 @@ def claim_beside_a_dead_one() -> dict[str, float]:
     from benchmarks import dead_subscriber
 
     return dead_subscriber.claim_beside_a_dead_one()
+
+
+def race(rounds: int) -> Mapping[str, Mapping[str, float]]:
+    from benchmarks import races
+
+    return races.run_all(rounds)
