@@ -193,6 +193,7 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "drf_standardized_errors",
     "django_q",
+    "import_export",
 ]
 
 MIDDLEWARE = [

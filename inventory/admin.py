@@ -14,7 +14,9 @@ from django.utils.functional import cached_property
 from inventory import stock
 from inventory.forms import AdjustmentForm, NewLevelForm, ProductForm, SafetyStockForm, WarehouseForm
 from inventory.models import Product, StockLevel, StockMovement, Warehouse
+from inventory.spreadsheets import ProductTable, StockTable
 from inventory.stock import InsufficientStock
+from inventory.tables import Tables
 
 MOST_ADJUSTED = 100
 MOST_COUNTED = 10_000
@@ -28,7 +30,8 @@ class NeverDeleted(admin.ModelAdmin):  # type: ignore[type-arg]
 
 
 @admin.register(Product)
-class ProductAdmin(NeverDeleted):
+class ProductAdmin(Tables, NeverDeleted):
+    resource_classes = (ProductTable,)
     form = ProductForm
     fields = ("sku", "name", ("price", "currency"), "weight_grams", "is_active", "public_id", "version", "updated_at")
     readonly_fields = ("public_id", "version", "updated_at")
@@ -60,7 +63,8 @@ class WarehouseAdmin(NeverDeleted):
 
 
 @admin.register(StockLevel)
-class StockLevelAdmin(NeverDeleted):
+class StockLevelAdmin(Tables, NeverDeleted):
+    resource_classes = (StockTable,)
     form = NewLevelForm
     list_display = ("sku", "name", "warehouse", "on_hand", "reserved", "safety_stock", "available", "updated_at")
     list_filter = ("warehouse",)
