@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Page
 from commerce.demo_store import PASSWORD
 from tests.browser.conftest import OpenPage, log_in
 from tests.browser.shop import Curl, Shop, running_shop
+from tests.inbound.senders import SECRETS, load, post
 from tests.receiver import Answer, running_receiver
 
 pytestmark = pytest.mark.browser
@@ -53,6 +54,8 @@ LISTS = {
     "customers": at("/admin/orders/customer/"),
     "deliveries": at("/admin/webhooks/delivery/"),
     "events": at("/admin/webhooks/event/"),
+    "inbound messages": at("/admin/commerce/inboundmessage/"),
+    "inbound sources": at("/admin/commerce/inboundsource/"),
     "orders": at("/admin/orders/order/"),
     "products": at("/admin/inventory/product/"),
     "shipments": at("/admin/orders/shipment/"),
@@ -66,6 +69,8 @@ FORMS = {
     "front page": at("/admin/"),
     "new customer": at("/admin/orders/customer/add/"),
     "new product": at("/admin/inventory/product/add/"),
+    "new source": at("/admin/commerce/inboundsource/add/"),
+    "new source, refused": at("/admin/commerce/inboundsource/add/", "input[name=_save]"),
     "new stock level": at("/admin/inventory/stocklevel/add/"),
     "new token": at("/admin/commerce/apitoken/add/"),
     "new warehouse": at("/admin/inventory/warehouse/add/"),
@@ -79,6 +84,9 @@ LIVED_IN = {
     "delivery": at("/admin/webhooks/delivery/?state=delivered", ROW),
     "delivery that fails": at("/admin/webhooks/delivery/?state=failing", ROW),
     "event": at("/admin/webhooks/event/", ROW),
+    "inbound message": at("/admin/commerce/inboundmessage/?state=processed", ROW),
+    "inbound message, parked": at("/admin/commerce/inboundmessage/?state=parked", ROW),
+    "inbound source": at("/admin/commerce/inboundsource/?scheme__exact=standard", ROW, "text=The messages it may send"),
     "nothing found": at("/admin/webhooks/delivery/?q=nothing"),
     "no order found": at("/admin/orders/order/?q=nothing"),
     "order, pending": at("/admin/orders/order/?status__exact=pending", ROW),
@@ -138,9 +146,17 @@ def lived_in(shop: Shop) -> Iterator[None]:
         pack(curl, place(curl, "cod", ("MUG-SAND", 1), ("LAMP-PAPER", 1)))
         deliver(curl, place(curl, "cod", ("TEA-SENCHA", 2)))
         curl.post(f"orders/{place(curl, 'cod', ('TEA-SENCHA', 1))['order_id']}/cancel/", reason="Ordered twice.")
+        tell(shop, load("standard_tracking_updated"), {"type": "tracking.updated", "data": {"status": LONG}})
         hearing.wait_for(15)
         failing.wait_for(1)
         yield
+
+
+def tell(shop: Shop, *bodies: dict[str, Any]) -> None:
+    """What a courier says, taken in by the shop."""
+    shop.manage("source", "courier", "--scheme", "standard", "--secret", SECRETS["standard"])
+    for n, body in enumerate(bodies):
+        post(f"{shop.url}/api/v1/inbound/courier/", "standard", body, message_id=f"msg_{n}")
 
 
 def subscribe(curl: Curl, name: str, url: str, *event_types: str) -> None:

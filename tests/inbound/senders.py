@@ -4,7 +4,9 @@ import base64
 import hashlib
 import hmac
 import json
+import time
 import unicodedata
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,6 +69,15 @@ _SIGN = {
     "stripe": _stripe,
     "hmac": _generic,
 }
+
+
+def post(url: str, scheme: str, body: dict[str, Any], *, message_id: str = "msg_1") -> int:
+    """Over the wire, signed now; the status."""
+    raw = json.dumps(body).encode()
+    headers = sign(scheme, raw, at=int(time.time()), message_id=message_id) | {"content-type": "application/json"}
+    with urllib.request.urlopen(urllib.request.Request(url, raw, headers), timeout=20) as answer:  # noqa: S310
+        status: int = answer.status
+    return status
 
 
 @dataclass

@@ -197,6 +197,8 @@ CALLS = [
     *map(missing, ("GET track/$pending/", "POST track/$shipped_order/cancel/")),
     Call("POST track/$shipped_token/cancel/", None, 409, "invalid_transition"),
     *wrong("POST track/$token/cancel/", {}, "reason", "because"),
+    # What comes in
+    *map(missing, ("POST inbound/nobody/", "POST inbound/%F0%9F%AB%96/", "POST inbound/", f"POST inbound/{LONG}/")),
     # Filters and cursors
     *(
         Call(f"GET {path}={value}", None, 400, "validation_error", path.partition("?")[2])
