@@ -8,7 +8,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from import_export.fields import Field
-from import_export.resources import Diff, ModelResource
+from import_export.resources import ModelResource
 from import_export.widgets import BooleanWidget, Widget
 from tablib import Dataset
 
@@ -37,14 +37,21 @@ def _is_formula(text: str) -> bool:
     return text.lstrip("'").startswith(FORMULA)
 
 
-class Differences(Diff):  # type: ignore[misc]
-    """What a row changes, cell by cell; the library's own is coloured by styles that our pages do not allow."""
+class Differences:
+    """What a row changes, cell by cell, in the place of the library's own: that is coloured by inline styles."""
+
+    def __init__(self, table: "Table", row: Any, is_new: bool) -> None:
+        self.is_new = is_new
+        self.before = self.after = table.told(row)
+
+    def compare_with(self, table: "Table", row: Any) -> None:
+        self.after = table.told(row)
 
     def as_html(self) -> list[SafeString]:
-        return [self._cell(old, new) for old, new in zip(self.left, self.right, strict=True)]
+        return [self._cell(old, new) for old, new in zip(self.before, self.after, strict=True)]
 
     def _cell(self, old: str, new: str) -> SafeString:
-        if self.new or old == new:
+        if self.is_new or old == new:
             return format_html("{}", new)
         return format_html("<del>{}</del> <ins>{}</ins>", old, new)
 
@@ -59,7 +66,14 @@ class Table(ModelResource):  # type: ignore[misc]
         return Differences
 
     def export_field(self, field: Field, instance: Any, **kwargs: Any) -> str:
-        return disarm(str(super().export_field(field, instance, **kwargs)))
+        return disarm(self._text(field, instance))
+
+    def told(self, row: Any) -> list[str]:
+        """The cells that can be imported, for people to read."""
+        return [self._text(field, row) for field in self.get_import_fields()]
+
+    def _text(self, field: Field, row: Any) -> str:
+        return str(super().export_field(field, row))
 
     def before_import(self, dataset: Dataset, **_: Any) -> None:
         missing = [name for name in self.REQUIRED if name not in (dataset.headers or ())]

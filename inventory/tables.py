@@ -44,6 +44,7 @@ class Tables(ImportExportMixin):  # type: ignore[misc]
 
     formats = (CSV,)
     import_form_class = UploadForm
+    import_template_name = "admin/inventory/import.html"
     skip_export_form = True
 
     def has_import_permission(self, request: HttpRequest) -> bool:
@@ -73,8 +74,6 @@ class Tables(ImportExportMixin):  # type: ignore[misc]
             "form": UploadForm(self.get_import_formats(), self.get_import_resource_classes(request)),
             "opts": self.opts,
             "media": self.media,
-            "fields_list": [],
             "result": result,
-            "import_error_display": self.import_error_display,
         }
         return TemplateResponse(request, [self.import_template_name], context)

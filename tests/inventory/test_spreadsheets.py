@@ -64,10 +64,11 @@ class TestProducts:
         make_product("MUG", name="Mug")
         told = events()
 
-        page = products.preview(PRODUCTS, "MUG,Big mug,24.95,EUR,,yes", "CUP,Cup,5,EUR,120,yes")
+        page = products.preview(PRODUCTS, "MUG,Big mug,19,EUR,,yes", "CUP,Cup,5,EUR,120,yes")
 
         assert [row.import_type for row in page.context["result"].valid_rows()] == ["update", "new"]
         assert "<del>Mug</del> <ins>Big mug</ins>" in page.content.decode()
+        assert "<del>24.95</del> <ins>19.00</ins>" in page.content.decode()
         assert "style=" not in page.content.decode()
         assert (Product.objects.get().name, events()) == ("Mug", told)
 
