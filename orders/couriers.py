@@ -111,7 +111,7 @@ def _add(
 def parcel_with(tracking_number: str) -> Shipment:
     """The parcel that left last under this number: couriers use them again. Raises Unmatched until there is one."""
     parcels = Shipment.objects.filter(tracking_number=tracking_number).order_by("-shipped_at", "-pk")
-    parcel = parcels.select_related("order").first()
+    parcel = parcels.select_related("order", "warehouse").first()
     if parcel is None:
         raise Unmatched(f"No parcel has the tracking number {tracking_number} yet.", awaits=number_key(tracking_number))
     return parcel

@@ -80,7 +80,7 @@ def read_standard(message: Message, now: datetime) -> Effect:
 
 def _track(message: Message, data: Mapping[str, Any], now: datetime) -> Effect:
     scan = _read(Scanned, data)
-    parcel = couriers.parcel_with(scan.pop("tracking_number"))
+    parcel = _own(message, couriers.parcel_with(scan.pop("tracking_number")))
     update = couriers.track(parcel.public_id, **scan, source=message.source, now=now)
     return Effect(f"{update.get_status_display()}, parcel {update.shipment}", parcel.order.public_id)
 
@@ -120,7 +120,7 @@ def _deliver(message: Message, data: Mapping[str, Any], now: datetime) -> Effect
     named = _read(NamesParcel, data)
     number = data.get("tracking_number")
     if isinstance(number, str) and number and not any(named.values()):
-        parcel = couriers.parcel_with(number)
+        parcel = _own(message, couriers.parcel_with(number))
     else:
         parcel = _parcel(message, named, state=Shipment.State.SHIPPED)
     wish = _read(Delivered, data, parcel.order)
@@ -189,6 +189,12 @@ def _order(named: Mapping[str, Any]) -> Order:
     if order is None:
         raise Order.DoesNotExist(f"There is no order {order_id or number}.")
     return order
+
+
+def _own(message: Message, parcel: Shipment) -> Shipment:
+    if message.warehouse not in ("", parcel.warehouse.code):
+        raise Unprocessable(f"This source speaks for {message.warehouse}, not for parcel {parcel}.")
+    return parcel
 
 
 def _parcel(message: Message, named: Mapping[str, Any], *, state: Shipment.State) -> Shipment:

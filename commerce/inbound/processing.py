@@ -41,14 +41,25 @@ FORGOTTEN_AT_ONCE = 1_000
 
 
 def work_off() -> None:
-    """Process what is due, oldest first, until nothing is or RUN_S are over."""
+    """Process what is due, oldest first, until nothing is that another worker is not at, or RUN_S are over."""
     ends = time.monotonic() + RUN_S
-    while keys := list(due(timezone.now()).order_by("next_attempt_at", "id").values_list("pk", flat=True)[:BATCH]):
-        for pk in keys:
-            process(pk, now=timezone.now())
+    goes_on = True
+    while goes_on:
+        goes_on = False
+        for pk in due(timezone.now()).order_by("next_attempt_at", "id").values_list("pk", flat=True)[:BATCH]:
+            goes_on = _process_safely(pk) or goes_on
             if time.monotonic() > ends:
                 broker.ring(BELL)
                 return
+
+
+def _process_safely(pk: int) -> bool:
+    """One message that cannot even be written down, which is a bug, holds up no other."""
+    try:
+        return process(pk, now=timezone.now())
+    except Exception:
+        logger.exception("Processing message %d failed", pk)
+        return False
 
 
 def due(now: datetime) -> QuerySet[InboundMessage]:
@@ -56,39 +67,22 @@ def due(now: datetime) -> QuerySet[InboundMessage]:
 
 
 @transaction.atomic
-def process(pk: int, *, now: datetime) -> None:
-    """One attempt, if it is still due and nobody else is at it. SQLite has one writer anyhow."""
+def process(pk: int, *, now: datetime) -> bool:
+    """One attempt; False if it is not due any more, or another worker is at it. SQLite has one writer anyhow."""
     locked = due(now).select_for_update(skip_locked=True, of=("self",))
     message = locked.select_related("source").filter(pk=pk).first()
     if message is None:
-        return
+        return False
     message.attempt_count += 1
     message.awaits = ""
     try:
         with transaction.atomic():
             effect = _apply(message, now=now)
-    except Ignored as reason:
-        _settle(message, State.IGNORED, reason=str(reason), now=now)
-    except (NotJson, Unprocessable) as error:
-        _settle(message, State.PARKED, reason=str(error), now=now)
-    except ValidationError as error:
-        _settle(message, State.PARKED, reason=f"The message does not fit: {in_words(error)}", now=now)
-    except Unmatched as error:
-        message.awaits = error.awaits
-        _try_again(message, reason=str(error), now=now)
-    except (DomainError, ObjectDoesNotExist) as error:
-        _try_again(message, reason=str(error), now=now)
     except Exception as error:
-        # A bug, or a database that will recover: nothing of it may be lost.
-        logger.exception("Processing %s failed", message.public_id)
-        _try_again(message, reason=f"Something went wrong on our side ({type(error).__name__}). It is logged.", now=now)
+        _fail(message, error, now=now)
     else:
-        message.subject = effect.subject
-        if effect.is_refusal:
-            _settle(message, State.PARKED, reason=effect.words, now=now)
-        else:
-            message.effect = effect.words[:300]
-            _settle(message, State.PROCESSED, reason="", now=now)
+        _succeed(message, effect, now=now)
+    return True
 
 
 def _apply(message: InboundMessage, *, now: datetime) -> Effect:
@@ -101,8 +95,34 @@ def _apply(message: InboundMessage, *, now: datetime) -> Effect:
     return adapt(Message(source=source.name, body=body, warehouse=source.warehouse), now)
 
 
+def _succeed(message: InboundMessage, effect: Effect, *, now: datetime) -> None:
+    message.subject = effect.subject
+    if effect.is_refusal:
+        _settle(message, State.PARKED, reason=effect.words, now=now)
+    else:
+        message.effect = effect.words[:300]
+        _settle(message, State.PROCESSED, reason="", now=now)
+
+
+def _fail(message: InboundMessage, error: Exception, *, now: datetime) -> None:
+    """What it means that an adapter raised this."""
+    if isinstance(error, Ignored):
+        _settle(message, State.IGNORED, reason=str(error), now=now)
+    elif isinstance(error, (NotJson, Unprocessable)):
+        _settle(message, State.PARKED, reason=str(error), now=now)
+    elif isinstance(error, ValidationError):
+        _settle(message, State.PARKED, reason=f"The message does not fit: {in_words(error)}", now=now)
+    elif isinstance(error, (DomainError, ObjectDoesNotExist)):
+        message.awaits = error.awaits if isinstance(error, Unmatched) else ""
+        _try_again(message, reason=str(error), now=now)
+    else:
+        # A bug, or a database that will recover: nothing of it may be lost.
+        logger.error("Processing %s failed", message.public_id, exc_info=error)
+        _try_again(message, reason=f"Something went wrong on our side ({type(error).__name__}). It is logged.", now=now)
+
+
 def _settle(message: InboundMessage, state: InboundMessage.State, *, reason: str, now: datetime) -> None:
-    message.state, message.reason, message.next_attempt_at = state, reason[:500], None
+    message.state, message.reason, message.next_attempt_at = state, _storable(reason), None
     message.processed_at = now
     message.save()
 
@@ -110,16 +130,19 @@ def _settle(message: InboundMessage, state: InboundMessage.State, *, reason: str
 def _try_again(message: InboundMessage, *, reason: str, now: datetime) -> None:
     """By the ladder; what waits for something stays at its last step until WAITS_FOR is over."""
     failures = message.attempt_count - message.attempts_before
-    if message.awaits and now - message.created_at < WAITS_FOR:
-        wait = LADDER[min(failures, len(LADDER)) - 1]
-    elif failures <= len(LADDER):
-        wait = LADDER[failures - 1]
-    else:
+    waits = bool(message.awaits) and now - message.created_at < WAITS_FOR
+    if failures > len(LADDER) and not waits:
         _settle(message, State.PARKED, reason=reason, now=now)
         return
+    gap = LADDER[min(failures, len(LADDER)) - 1]
     message.state = State.WAITING if message.awaits else State.RECEIVED
-    message.reason, message.next_attempt_at = reason[:500], now + timedelta(seconds=wait)
+    message.reason, message.next_attempt_at = _storable(reason), now + timedelta(seconds=gap)
     message.save()
+
+
+def _storable(reason: str) -> str:
+    """It may quote the message, and PostgreSQL stores no NUL."""
+    return reason.replace("\x00", "�")[:500]
 
 
 def match(key: str, **_: object) -> None:

@@ -87,6 +87,7 @@ class TestIgnored:
         [
             ("standard", {"type": "invoice.paid", "data": {}}),
             ("standard", {"type": ["a"]}),
+            ("standard", {"type": "a\0b"}),
             ("standard", {}),
             ("aftership", {"event": "tracking_pending_time", "event_id": "1"}),
             ("aftership", {"event": {}, "event_id": "1"}),
@@ -201,6 +202,26 @@ class TestFailure:
         make_due()
         take_in()
         assert only_message().state == "processed"
+
+    def test_that_cannot_even_be_written_down_holds_up_no_other(
+        self, connect: Connect, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ship_order()
+        sender = connect("standard")
+        sender.send(b"junk")
+        sender.send(scan())
+        settle = processing._settle
+
+        def refuse(message: InboundMessage, state: Any, **rest: Any) -> None:
+            if state == "parked":
+                raise DatabaseError
+            settle(message, state, **rest)
+
+        monkeypatch.setattr(processing, "_settle", refuse)
+        take_in()
+
+        states = InboundMessage.objects.order_by("pk").values_list("state", flat=True)
+        assert list(states) == ["received", "processed"]
 
     def test_of_one_message_holds_up_no_other(self, connect: Connect) -> None:
         ship_order()

@@ -141,6 +141,21 @@ class TestShipped:
         assert only_message().reason == f"There is no shipment {shipment.public_id}."
 
 
+class TestSourceOfOneWarehouse:
+    @pytest.mark.parametrize("name", ["standard_tracking_updated", "standard_shipment_delivered"])
+    def test_says_nothing_of_another_ones_parcel(self, name: str, connect: Connect) -> None:
+        shipment = ship_order()
+        body = load(name)
+        body["data"]["tracking_number"] = "JD01"
+
+        connect("standard", warehouse="MUC").send(body)
+        take_in()
+
+        shipment.refresh_from_db()
+        assert (shipment.state, shipment.tracking_status) == ("shipped", "")
+        assert only_message().reason == f"This source speaks for MUC, not for parcel {shipment}."
+
+
 class TestCounted:
     def test_sets_the_level_and_tells(self, connect: Connect) -> None:
         make_product("MUG", on_hand=10)
