@@ -29,7 +29,7 @@ def hold(
         order=order, kind=Hold.Kind(kind), reason=reason, rule=rule, placed_by=actor, placed_at=now
     )
     order.on_hold = True
-    details = {"hold_id": held.public_id, "kind": kind, "open_kinds": sorted({*already, kind})}
+    details = {"hold_id": held.public_id, "kind": kind, "kinds": [kind], "open_kinds": sorted({*already, kind})}
     return record(order, Kind.HELD, actor=actor, now=now, reason=reason, details=details)
 
 

@@ -13,6 +13,8 @@ from orders.admin import steps
 from orders.models import Hold, Order, OrderTransition, Payment, Shipment, TrackingUpdate
 from orders.models.line import Units
 
+Kind = OrderTransition.Kind
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -58,7 +60,18 @@ def timeline(order: Any) -> list[Entry]:
 
 def _of_step(step: OrderTransition, order: Any) -> Entry:
     parcel = next((f" parcel {parcel}" for parcel in order.parcels if parcel.pk == step.shipment_id), "")
-    return Entry(step.at, f"{step.get_kind_display()}{parcel}", step.actor, step.reason)
+    return Entry(step.at, f"{step.get_kind_display()}{parcel}{_of_which_holds(step)}", step.actor, _why(step))
+
+
+def _of_which_holds(step: OrderTransition) -> str:
+    kinds = step.details.get("kinds", []) if step.kind in {Kind.HELD, Kind.RELEASED} else []
+    return ": " + ", ".join(str(Hold.Kind(kind).label) for kind in kinds) if kinds else ""
+
+
+def _why(step: OrderTransition) -> str:
+    if step.kind != Kind.WINDOW_CHANGED:
+        return step.reason
+    return f"{step.reason.replace('_', ' ')}; it was {step.details['previous_from']} to {step.details['previous_to']}"
 
 
 def _of_payment(attempt: Payment, order: Order) -> Entry:

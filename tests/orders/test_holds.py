@@ -199,6 +199,17 @@ class TestRelease:
         order = fresh(shipment.order)
         assert (order.state, order.on_hold) == ("completed", False)
 
+    def test_costs_the_same_however_many_holds_there_are(
+        self, django_assert_max_num_queries: Any, now: datetime
+    ) -> None:
+        order = confirm_order()
+        for kind in Hold.Kind.values:
+            with django_assert_max_num_queries(11):
+                hold(order, now, kind)
+
+        with django_assert_max_num_queries(12):
+            holds.release(order.public_id, actor="eve", now=now)
+
     def test_makes_room_for_another_hold_of_the_kind(self, now: datetime) -> None:
         order = confirm_order()
         hold(order, now)

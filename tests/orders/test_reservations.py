@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import time_machine
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
 from inventory import allocation, stock
@@ -245,6 +245,24 @@ class TestAtOnce:
         late = [place_order(("MUG", 2)) for _ in range(4)]
 
         outcomes = self.run(*(lambda n=n: buy(1, TOO_LATE, f"b{n}@example.com") for n in range(12)))
+
+        assert sorted(outcomes) == ["done"] * 8 + ["insufficient_stock"] * 4
+        assert {Order.objects.get(pk=order.pk).state for order in late} == {"cancelled"}
+        assert_sound()
+
+    def test_buyers_of_two_things_never_wait_in_a_circle(self) -> None:
+        for sku in ("MUG", "PAN"):
+            make_product(sku, on_hand=8)
+        carts = [[("MUG", 2), ("PAN", 2)], [("PAN", 2), ("MUG", 2)]]
+        late = [place_order(*carts[n % 2]) for n in range(4)]
+
+        def take(n: int) -> Callable[[], object]:
+            # In a transaction of the caller's, as under an Idempotency-Key.
+            place = transaction.atomic(checkout.place)
+            cart = make_cart(*((sku, 1) for sku, _ in carts[n % 2]), email=f"b{n}@example.com")
+            return lambda: place(cart, actor="storefront", now=TOO_LATE)
+
+        outcomes = self.run(*(take(n) for n in range(12)))
 
         assert sorted(outcomes) == ["done"] * 8 + ["insufficient_stock"] * 4
         assert {Order.objects.get(pk=order.pk).state for order in late} == {"cancelled"}

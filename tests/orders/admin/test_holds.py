@@ -137,7 +137,19 @@ class TestOrderPage:
         assert "Odd address" in html
         assert page.context["next_step"] == "Release"
         assert html.count('name="kind"') == 2
-        assert ("Put on hold", "rule", "Odd fraud") in [(e.what, e.who, e.why) for e in page.context["timeline"]]
+        told = [(entry.what, entry.who, entry.why) for entry in page.context["timeline"]]
+        assert ("Put on hold: Fraud", "rule", "Odd fraud") in told
+
+    def test_tells_what_a_release_ended_and_what_it_did_to_the_promise(self, staff: Client, now: datetime) -> None:
+        order = hold(hold(confirm_order(now=now), now), now, "address")
+        before = f"hold; it was {order.promised_from} to {order.promised_to}"
+
+        holds.release(order.public_id, actor="eve", now=now + timedelta(days=7))
+
+        page = staff.get(f"{ORDERS}{order.pk}/change/")
+        told = [(entry.what, entry.who, entry.why) for entry in page.context["timeline"]]
+        assert ("Released: Address, Fraud", "eve", "") in told
+        assert ("Delivery window changed", "eve", before) in told
 
     def test_offers_no_hold_once_all_is_packed(self, staff: Client, now: datetime) -> None:
         order = pack_order(now=now).order
