@@ -20,19 +20,24 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 from django.utils import timezone
+from standardwebhooks.webhooks import Webhook
 
 from commerce import database, demo_store, processes, tokens
+from commerce.inbound import sources
 from commerce.ledger import RECEIVERS, Arrival, Ledger
-from commerce.models import Heartbeat
+from commerce.models import Heartbeat, InboundSource
 from commerce.processes import Child
 from webhooks import subscriptions
 from webhooks.models import Subscription
+from webhooks.signing import new_secret
 
 ACTOR = "manage.py demo"
 STARTED_WITHIN_S = 20.0
 TOLD_WITHIN_S = 10.0
 # How long after the last delivery a copy that should not come is waited for.
 QUIET_S = 1.0
+COURIER = "demo-courier"
+TRACKING_NUMBER = "00340434161094042557"
 CART = {
     "customer": {"email": "ada@example.com", "name": "Ada Lindqvist", "phone": "+4915112345678", "locale": "de"},
     "lines": [{"sku": "MUG-BLUE", "quantity": 2}, {"sku": "TEA-SENCHA", "quantity": 1}],
@@ -68,15 +73,40 @@ class Api:
             "Content-Type": "application/json",
             "Idempotency-Key": str(uuid.uuid4()),
         }
-        request = urllib.request.Request(  # noqa: S310
-            f"{self.base}/api/v1/{path}", json.dumps(body).encode(), headers, method="POST"
+        return post(f"{self.base}/api/v1/{path}", json.dumps(body), headers)
+
+
+class Courier:
+    """Tells of each scan as couriers do: by a webhook that is signed, here by a library that is not ours."""
+
+    def __init__(self, base: str) -> None:
+        source = InboundSource.objects.filter(name=COURIER).first() or sources.create(
+            COURIER, scheme=InboundSource.Scheme.STANDARD, secrets=[new_secret()], now=timezone.now()
         )
-        try:
-            with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
-                result: dict[str, Any] = json.load(answer)
-                return result
-        except urllib.error.HTTPError as error:
-            raise CommandError(f"POST /api/v1/{path} was answered {error.code}: {error.read().decode()}") from None
+        self.url = f"{base}/api/v1/inbound/{COURIER}/"
+        self.webhook = Webhook(source.live_secrets[0])
+
+    def scan(self, status: str, *, location: str = "") -> None:
+        scan = {"tracking_number": TRACKING_NUMBER, "status": status, "occurred_at": now(), "location": location}
+        body = json.dumps({"type": "tracking.updated", "data": scan})
+        message_id, sent_at = uuid.uuid4().hex, timezone.now()
+        headers = {
+            "Content-Type": "application/json",
+            "webhook-id": message_id,
+            "webhook-timestamp": str(int(sent_at.timestamp())),
+            "webhook-signature": self.webhook.sign(message_id, sent_at, body),
+        }
+        post(self.url, body, headers)
+
+
+def post(url: str, body: str, headers: dict[str, str]) -> dict[str, Any]:
+    request = urllib.request.Request(url, body.encode(), headers, method="POST")  # noqa: S310
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
+            result: dict[str, Any] = json.load(answer)
+            return result
+    except urllib.error.HTTPError as error:
+        raise CommandError(f"POST {url} was answered {error.code}: {error.read().decode()}") from None
 
 
 class Command(BaseCommand):
@@ -130,13 +160,14 @@ class Command(BaseCommand):
         shipments = api.post(f"fulfilment/orders/{order['order_id']}/pack/", {})["shipments"]
         self._step(2, f"Packed in {shipments[0]['warehouse_code']}", ["order.packed"])
         parcel = f"fulfilment/shipments/{shipments[0]['shipment_id']}"
-        api.post(f"{parcel}/ship/", {"carrier": "DHL", "tracking_number": "00340434161094042557"})
+        api.post(f"{parcel}/ship/", {"carrier": "DHL", "tracking_number": TRACKING_NUMBER})
         self._step(3, "Shipped by DHL", ["order.shipped", *["inventory.updated"] * 2])
 
+        courier = Courier(api.base)
         for number, status, place in ((4, "in_transit", "Leipzig"), (None, "out_for_delivery", "Berlin")):
-            api.post(f"{parcel}/tracking/", {"status": status, "occurred_at": now(), "location": place})
+            courier.scan(status, location=place)
             self._step(number, f"{status.replace('_', ' ').capitalize()}, {place}", ["order.tracking.updated"])
-        api.post(f"{parcel}/tracking/", {"status": "delivered", "occurred_at": now()})
+        courier.scan("delivered")
         self._step(5, "Delivered", ["order.tracking.updated", "order.delivered"])
         for arrival in self.ledger.linger(quiet_s=QUIET_S):
             self._show(arrival)
