@@ -32,6 +32,7 @@ PAYMENT = {
     "gateway": "stripe",
     "gateway_reference": "ch_new",
 }
+HOLD = {"kind": "fraud", "reason": "Three cards in five minutes"}
 PRODUCT = {"sku": "CUP", "name": "Cup", "price_amount": "5.00", "currency": "EUR"}
 WAREHOUSE = {"code": "MUC", "name": "Munich", "country": "DE"}
 ADJUSTMENT = {"sku": "MUG", "warehouse": "BER", "delta": 1, "reason": "received"}
@@ -100,6 +101,16 @@ CALLS = [
     *wrong("POST orders/$pending/confirm/", {}, "force", True),
     Call("POST orders/$pending/confirm/", None, 409, "invalid_transition"),
     Call("POST orders/$shipped_order/cancel/", {"reason": "x"}, 409, "invalid_transition"),
+    *wrong("POST orders/$confirmed/hold/", HOLD, "kind", None, "vip", EMOJI, ["fraud"], HUGE),
+    *wrong("POST orders/$confirmed/hold/", HOLD, "reason", None, "", "a\0b", LONG, {"why": "x"}),
+    *wrong("POST orders/$confirmed/hold/", HOLD, "until", "tomorrow"),
+    *wrong("POST orders/$confirmed/release/", {}, "kind", None, "vip", ["fraud"]),
+    *wrong("POST orders/$confirmed/verdict/", {}, "verdict", None, "maybe", True, ["accept"]),
+    *map(missing, ("POST orders/ord_none/release/", "POST orders/$confirmed_key/release/")),
+    Call("POST orders/$confirmed/release/", {}, 409, "invalid_transition"),
+    Call("POST orders/$confirmed/verdict/", {"verdict": "accept"}, 409, "invalid_transition"),
+    Call("POST orders/$shipped_order/verdict/", {"verdict": "reject"}, 409, "invalid_transition"),
+    Call("GET orders/?standing=soon", None, 400, "validation_error", "standing"),
     missing("POST orders/$product/confirm/"),
     # Payments
     *wrong("POST orders/$pending/payments/", PAYMENT, "amount", 49.9, "-49.90", "49.901", "1e3", "NaN", "9" * 40, None),
@@ -268,6 +279,9 @@ PROTECTED = [
     "GET orders/",
     "GET orders/$pending/",
     "POST orders/$pending/confirm/",
+    "POST orders/$pending/hold/",
+    "POST orders/$pending/release/",
+    "POST orders/$pending/verdict/",
     "POST orders/$pending/payments/",
     "GET fulfilment/orders/",
     "POST fulfilment/shipments/$packed/ship/",
