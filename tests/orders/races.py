@@ -64,7 +64,12 @@ def _race_once(race: Race, pool: ThreadPoolExecutor) -> Ends:
 def _hang_up(pool: ThreadPoolExecutor) -> None:
     """Close the database connection of each of the pool's two threads."""
     together = threading.Barrier(2)
-    for closed in [pool.submit(lambda: (together.wait(), connections.close_all())) for _ in range(2)]:
+
+    def close() -> None:
+        together.wait()
+        connections.close_all()
+
+    for closed in [pool.submit(close) for _ in range(2)]:
         closed.result()
 
 
