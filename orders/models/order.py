@@ -181,6 +181,7 @@ class Order(models.Model):
             models.Index(fields=["status", "-placed_at"], name="order_by_status"),
             models.Index(fields=["state", "-id"], name="order_by_state"),
             models.Index(fields=["contact_email", "placed_at"], name="order_by_contact"),
+            models.Index(fields=["payment_reference"], name="order_by_reference"),
             models.Index(fields=["-id"], name="order_on_hold", condition=Q(on_hold=True)),
             # The orders that are late or at risk are found among those that are still open.
             models.Index(fields=["ship_by_at"], name="order_to_leave", condition=Q(state="confirmed")),
