@@ -235,8 +235,18 @@ def _post(entries: Iterable[_Entry], room: _Room, cause: _Cause) -> list[StockMo
     refused = [entry for entry in ordered if not _write(entry, room, now=cause.now)]
     if refused:
         raise _refusal(refused, room)
-    levels = StockLevel.objects.select_related("product", "warehouse").in_bulk([entry.level_id for entry in ordered])
-    return [_record(entry, levels[entry.level_id], cause) for entry in ordered]
+    levels = _levels_of_products(ordered, now=cause.now)
+    total: Counter[int] = Counter()
+    for level in levels.values():
+        total[level.product_id] += level.available if level.warehouse.is_active else 0
+    return [_record(entry, level := levels[entry.level_id], total[level.product_id], cause) for entry in ordered]
+
+
+def _levels_of_products(entries: Iterable[_Entry], *, now: datetime) -> dict[int, StockLevel]:
+    """Of all the products in question, everywhere: so that each movement can tell what is left in all."""
+    written = StockLevel.objects.filter(pk__in=[entry.level_id for entry in entries])
+    levels = StockLevel.objects.with_lapsed(now).select_related("product", "warehouse")
+    return {level.pk: level for level in levels.filter(product__in=written.values("product"))}
 
 
 def _write(entry: _Entry, room: _Room, *, now: datetime) -> bool:
@@ -263,7 +273,7 @@ def _refusal(refused: list[_Entry], room: _Room) -> InsufficientStock:
     return InsufficientStock(errors, room=room.word)
 
 
-def _record(entry: _Entry, level: StockLevel, cause: _Cause) -> StockMovement:
+def _record(entry: _Entry, level: StockLevel, total_available: int, cause: _Cause) -> StockMovement:
     movement = StockMovement(
         level=level,
         on_hand_delta=entry.on_hand,
@@ -278,5 +288,6 @@ def _record(entry: _Entry, level: StockLevel, cause: _Cause) -> StockMovement:
         actor=cause.actor,
         at=cause.now,
     )
+    movement.total_available = total_available
     movement.save()
     return movement

@@ -14,7 +14,7 @@ from rest_framework.views import APIView
 
 from orders import checkout, payments, promises
 from orders.api.bodies import CancelOrder, Nothing, PlaceOrder, RecordPayment
-from orders.api.shapes import OrderDetail, OrderSummary, PaidOrder, with_details
+from orders.api.shapes import OrderDetail, OrderSummary, PaidOrder, as_placed, show, with_details
 from orders.checkout import Address, Cart, Contact, PaymentChoice
 from orders.models import Order
 from webhooks.bodies import MomentFilter
@@ -55,7 +55,7 @@ class OrdersView(generics.ListAPIView[Order]):
         cart = _cart(PlaceOrder.read(request), own_channel=getattr(request.auth, "channel", ""))
         actor = str(request.user) if request.auth else STOREFRONT
         order = checkout.place(cart, actor=actor, now=timezone.now())
-        return Response(detail(order.public_id), status=201)
+        return Response(show(OrderDetail, as_placed(order)), status=201)
 
 
 class OrderView(APIView):
@@ -104,7 +104,7 @@ class PaymentsView(APIView):
 
 
 def detail(order_id: str) -> Any:
-    return OrderDetail(get_object_or_404(with_details(), public_id=order_id)).data
+    return show(OrderDetail, get_object_or_404(with_details(), public_id=order_id))
 
 
 def _cart(body: dict[str, Any], *, own_channel: str) -> Cart:

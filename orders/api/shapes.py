@@ -1,5 +1,6 @@
 """What callers are answered: the blocks of the events, and what only a reader of the API asks for."""
 
+from functools import cache
 from typing import Any
 
 from django.db.models import Prefetch, QuerySet
@@ -42,6 +43,24 @@ def with_details() -> OrderQuerySet:
     attempts = Prefetch("payments", Payment.objects.order_by("pk"), to_attr="attempts")
     stops = Prefetch("holds", Hold.objects.order_by("pk"), to_attr="stops")
     return Order.objects.with_items().prefetch_related(_parcels(), attempts, stops, _returns(), _refunds())
+
+
+def as_placed(order: Order) -> Order:
+    """Of an order that was placed a moment ago, for OrderDetail: all there can be is its holds."""
+    placed: Any = order
+    placed.parcels = placed.attempts = placed.sent_back = placed.given_back = []
+    placed.stops = list(order.holds.order_by("pk")) if order.on_hold else []
+    return order
+
+
+@cache
+def _shape(kind: type[serializers.Serializer[Any]]) -> serializers.Serializer[Any]:
+    return kind()
+
+
+def show(kind: type[serializers.Serializer[Any]], row: Any) -> Any:
+    """`kind(row).data`, by one serializer for all rows: making its fields anew costs more than reading them."""
+    return _shape(kind).to_representation(row)
 
 
 def with_parts_of(warehouses: QuerySet[Warehouse]) -> OrderQuerySet:
@@ -224,7 +243,7 @@ class OrderDetail(OrderSummary, Promise):
     @extend_schema_field(BoughtLine(many=True))
     def get_lines(self, order: Order) -> Any:
         bought = [Units(line, line.quantity, line.warehouse_code) for line in order.items]
-        return BoughtLine(bought, many=True).data
+        return [show(BoughtLine, units) for units in bought]
 
 
 class LineToPack(ParcelLine):
@@ -273,7 +292,7 @@ class TrackedOrder(Promise):
 
     @extend_schema_field(TimelineEntry(many=True))
     def get_timeline(self, order: Any) -> Any:
-        return TimelineEntry(timeline(order), many=True).data
+        return [show(TimelineEntry, entry) for entry in timeline(order)]
 
 
 def timeline(order: Any) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 
 from orders import checkout
 from orders.api.bodies import Nothing
-from orders.api.shapes import TrackedOrder, with_timeline
+from orders.api.shapes import TrackedOrder, show, with_timeline
 from orders.models import Order
 from webhooks import streams
 
@@ -56,8 +56,8 @@ class CancelByCustomerView(APIView):
 
 
 def describe(order_id: str) -> Any:
-    return TrackedOrder(with_timeline().get(public_id=order_id)).data
+    return show(TrackedOrder, with_timeline().get(public_id=order_id))
 
 
 def _tracked(token: str) -> Any:
-    return TrackedOrder(get_object_or_404(with_timeline(), tracking_token=token)).data
+    return show(TrackedOrder, get_object_or_404(with_timeline(), tracking_token=token))
