@@ -84,16 +84,14 @@ class Standing:
         return now - self.due_since if self.due_since else timedelta(0)
 
 
-# Each walks along its index no further than it counts, which it would not without its order.
 _COUNT = """(
     SELECT count(*) FROM (SELECT 1 FROM webhooks_delivery d WHERE d.subscription_id = s.id AND {which} LIMIT %s) counted
 )"""
-_LANE = "d.state = 'pending' AND d.lane = {lane} AND d.next_attempt_at {when} %s ORDER BY d.next_attempt_at"
 _COUNTS = {
-    **{f"due_{lane}": _LANE.format(lane=lane, when="<=") for lane in Delivery.Lane.values},
-    **{f"waiting_{lane}": _LANE.format(lane=lane, when=">") for lane in Delivery.Lane.values},
-    "parked": "d.state = 'parked' ORDER BY d.id",
-    "sending": "d.state = 'sending' ORDER BY d.lease_until",
+    "due": "d.state = 'pending' AND d.lane IN (0, 1) AND d.next_attempt_at <= %s",
+    "waiting": "d.state = 'pending' AND d.lane IN (0, 1) AND d.next_attempt_at > %s",
+    "parked": "d.state = 'parked'",
+    "sending": "d.state = 'sending'",
 }
 _OLDEST = """(
     SELECT d.next_attempt_at FROM webhooks_delivery d
@@ -141,8 +139,8 @@ def _standing(row: Any, outcomes: Windows, now: datetime) -> Standing:
     oldest = [at.replace(tzinfo=UTC) for at in (row.oldest_0, row.oldest_1) if at is not None]
     return Standing(
         subscription=row,
-        due=min(row.due_0 + row.due_1, COUNTED_TO),
-        waiting=min(row.waiting_0 + row.waiting_1, COUNTED_TO),
+        due=row.due,
+        waiting=row.waiting,
         parked=row.parked,
         sending=row.sending,
         due_since=min((at for at in oldest if at <= now), default=None),
