@@ -5,7 +5,7 @@ import platform
 import sys
 from datetime import UTC, datetime
 
-from benchmarks import harness, latency, memory, throughput
+from benchmarks import harness, latency, memory, orders, throughput
 
 DATABASES = {"postgres": "PostgreSQL", "sqlite": "SQLite"}
 
@@ -32,6 +32,11 @@ def rows() -> list[tuple[str, str, str]]:
         found.append((f"commit to receipt at 30 events/s, {name}", f"p50 {p50:.1f} ms, p99 {p99:.1f} ms", bars[kind]))
     for kind, name in DATABASES.items():
         found.append((f"idle memory, web + cluster of 2 workers, {name}", f"{memory.measure(kind):.0f} MB", "< 350 MB"))
+    for kind, name in DATABASES.items():
+        measured = orders.measure(kind)
+        for what, (words, bar) in orders.FIGURES.items():
+            rate, p95 = measured[what]
+            found.append((f"{words}, {name}", f"{rate:,.0f}/s, p95 {p95:.0f} ms", bar))
     return found
 
 

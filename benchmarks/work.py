@@ -9,6 +9,7 @@ import requests
 from django.db import transaction
 from django.db.models import Count
 
+from commerce import tokens
 from webhooks import subscriptions
 from webhooks.events import TEST, Ping
 from webhooks.models import Attempt, Delivery, Subscription
@@ -114,3 +115,13 @@ def race(rounds: int) -> Mapping[str, Mapping[str, float]]:
     from benchmarks import races
 
     return races.run_all(rounds)
+
+
+def shop(products: int, url: str) -> str:
+    """Products with stock in plenty and one subscriber of everything; a token for the API."""
+    from tests.factories import make_product
+
+    for n in range(products):
+        make_product(f"SKU-{n}", on_hand=1_000_000)
+    subscribe(url)
+    return tokens.issue("Bench", scopes=["storefront", "orders"])

@@ -1,0 +1,159 @@
+"""Orders of two lines placed over HTTP, and read again by id and by tracking token; at 8 clients, events written."""
+
+import http.client
+import json
+import multiprocessing
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from benchmarks import harness
+
+CLIENTS = 8
+PLACED, READS = 800, 4_000
+PRODUCTS = 200
+WEB_PROCESSES = 2
+PLACING, READING = ">= 100/s, p95 < 150 ms", ">= 800/s"
+FIGURES = {
+    "spread": (f"orders placed by {CLIENTS} clients on {PRODUCTS} products", PLACING),
+    "same": (f"orders placed by {CLIENTS} clients on the same two", PLACING),
+    "by_id": ("orders read by id", READING),
+    "by_token": ("orders read by tracking token", READING),
+}
+Reply = tuple[float, float]
+
+
+@contextmanager
+def web(environment: dict[str, str]) -> Iterator[int]:
+    """The program's own web server; its port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = ["uvicorn", "commerce.asgi:application", "--port", str(port), "--workers", str(WEB_PROCESSES)]
+    options = ["--lifespan", "off", "--log-level", "warning", "--no-server-header"]
+    process = subprocess.Popen([sys.executable, "-m", *server, *options], cwd=harness.ROOT, env=environment)
+    try:
+        _wait_for(port)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _wait_for(port: int) -> None:
+    ends = time.monotonic() + 60
+    while time.monotonic() < ends:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    raise TimeoutError("The web server does not listen.")
+
+
+def cart(n: int, *, one_sku: bool) -> bytes:
+    skus = ["SKU-0", "SKU-1"] if one_sku else [f"SKU-{n % PRODUCTS}", f"SKU-{(n * 7 + 1) % PRODUCTS}"]
+    body = {
+        "customer": {"email": f"shopper{n}@example.com", "name": "Ada Lee"},
+        "lines": [{"sku": sku, "quantity": 1} for sku in skus],
+        "shipping_address": {
+            "name": "Ada Lee",
+            "line1": "Torstrasse 1",
+            "city": "Berlin",
+            "postal_code": "10119",
+            "country": "DE",
+        },
+        "payment": {"method": "card", "gateway": "stripe"},
+    }
+    return json.dumps(body).encode()
+
+
+class Client:
+    """One connection that is kept, as a shop's own back end keeps it."""
+
+    def __init__(self, port: int, token: str) -> None:
+        self.connection = http.client.HTTPConnection("127.0.0.1", port)
+        self.headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+
+    def ask(self, method: str, path: str, body: bytes | None = None) -> Any:
+        self.connection.request(method, path, body, self.headers)
+        answer = self.connection.getresponse()
+        text = answer.read()
+        if answer.status not in (200, 201):
+            raise RuntimeError(f"{method} {path}: {answer.status} {text[:500]!r}")
+        return json.loads(text) if method == "POST" else None
+
+
+def _place(client: Client, share: range, one_sku: bool) -> list[tuple[float, float, str, str]]:
+    done = []
+    for n in share:
+        body = cart(n, one_sku=one_sku)
+        began = time.perf_counter()
+        order = client.ask("POST", "/api/v1/orders/", body)
+        done.append((began, time.perf_counter(), order["order_id"], order["tracking_token"]))
+    return done
+
+
+def _read(client: Client, paths: list[str]) -> list[Reply]:
+    done = []
+    for path in paths:
+        began = time.perf_counter()
+        client.ask("GET", path)
+        done.append((began, time.perf_counter()))
+    return done
+
+
+def _job(work: Callable[..., list[Any]], port: int, token: str, arguments: tuple[Any, ...]) -> list[Any]:
+    return work(Client(port, token), *arguments)
+
+
+def _together(work: Callable[..., list[Any]], port: int, token: str, shares: list[tuple[Any, ...]]) -> list[Any]:
+    """Each share by a client of its own, all at once."""
+    with multiprocessing.get_context("spawn").Pool(len(shares)) as pool:
+        found = pool.starmap(_job, [(work, port, token, share) for share in shares])
+    return [each for share in found for each in share]
+
+
+def pace(replies: list[Any]) -> tuple[float, float]:
+    """Per second while all clients were at it, and the 95th percentile in milliseconds."""
+    began, ended = min(reply[0] for reply in replies), max(reply[1] for reply in replies)
+    taken = [(reply[1] - reply[0]) * 1000 for reply in replies]
+    return len(replies) / (ended - began), harness.percentile(taken, 0.95)
+
+
+def measure(kind: str) -> dict[str, tuple[float, float]]:
+    """(per second, p95 in ms) of each: placed on many products, on the same two, read by id, read by token."""
+    with harness.FastReceiver() as receiver, harness.database(kind) as environment:
+        token = harness.in_django(environment, "shop", PRODUCTS, receiver.url)
+        with web(environment) as port:
+            spread = _together(_place, port, token, _shares(0, one_sku=False))
+            same = _together(_place, port, token, _shares(PLACED, one_sku=True))
+            by_id = [f"/api/v1/orders/{order_id}/" for _, _, order_id, _ in spread]
+            by_token = [f"/api/v1/track/{tracking}/" for _, _, _, tracking in spread]
+            return {
+                "spread": pace(spread),
+                "same": pace(same),
+                "by_id": pace(_together(_read, port, token, _paths(by_id))),
+                "by_token": pace(_together(_read, port, token, _paths(by_token))),
+            }
+
+
+def _shares(first: int, *, one_sku: bool) -> list[tuple[Any, ...]]:
+    each = PLACED // CLIENTS
+    return [(range(first + k * each, first + (k + 1) * each), one_sku) for k in range(CLIENTS)]
+
+
+def _paths(paths: list[str]) -> list[tuple[Any, ...]]:
+    each = READS // CLIENTS
+    return [([paths[(k * each + n) % len(paths)] for n in range(each)],) for k in range(CLIENTS)]
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:] or ("postgres", "sqlite"):
+        for what, (rate, p95) in measure(name).items():
+            print(f"{name} {what}: {rate:,.0f}/s, p95 {p95:.0f} ms")
