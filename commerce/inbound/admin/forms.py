@@ -15,6 +15,9 @@ from webhooks import signing
 from webhooks.admin import wording
 
 LONGEST = 200
+HELP_WITH_ANOTHER = (
+    "Both verify until you remove the old one, so that nothing is refused while the sender changes over."
+)
 PATHS_EXAMPLE = """tracking_number = data.parcel.barcode
 status = data.events.-1.code
 occurred_at = data.events.-1.time"""
@@ -56,6 +59,7 @@ class SourceForm(forms.ModelForm):  # type: ignore[type-arg]
         required=False,
         max_length=sources.LONGEST_SECRET,
         widget=forms.TextInput({"class": "vTextField", "autocomplete": "off", "spellcheck": "false"}),
+        help_text="As the sender shows it, or as you have entered it there. Empty, for Standard Webhooks: one is made.",
     )
     removed = forms.TypedMultipleChoiceField(
         label="Remove secrets",
@@ -101,6 +105,8 @@ class SourceForm(forms.ModelForm):  # type: ignore[type-arg]
         super().__init__(*args, **kwargs)
         if "removed" in self.fields:
             self.fields["removed"].choices = _removable(self.instance)  # type: ignore[attr-defined]
+            self.fields["new_secret"].label = "Another secret"
+            self.fields["new_secret"].help_text = HELP_WITH_ANOTHER
 
     def clean_warehouse(self) -> str:
         warehouse: Warehouse | None = self.cleaned_data["warehouse"]

@@ -77,17 +77,6 @@ class InboundSourceAdmin(admin.ModelAdmin[InboundSource]):
         own = ["scheme", "name", "new_secret", "removed", "warehouse", "is_active"]
         return [(None, {"fields": own}), *((SIGNS, SPEAKS) if obj.scheme == obj.Scheme.HMAC else ())]
 
-    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        form = super().get_form(request, obj, change, **kwargs)
-        secret = form.base_fields["new_secret"]
-        secret.label = "Another secret" if obj else "Signing secret"
-        secret.help_text = (
-            "Both verify until you remove the old one, so that nothing is refused while the sender changes over."
-            if obj
-            else "As the sender shows it, or as you have entered it there. Empty, for Standard Webhooks: one is made."
-        )
-        return form
-
     def changeform_view(
         self,
         request: HttpRequest,
