@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from inventory.models import StockLevel
-from orders import fulfilment
+from orders import fulfilment, holds
 from orders.models import Order, Shipment
 from tests.factories import NOW, add_stock, confirm_order, make_product, pack_order, ship_order
 from tests.inbound.conftest import make_due, only_message, take_in
@@ -65,6 +65,19 @@ class TestWalk:
 
         order.refresh_from_db()
         assert order.status == "delivered"
+
+    def test_stops_at_a_hold_and_goes_on_at_its_release(self, connect: Connect) -> None:
+        order = confirm_order()
+        holds.place(order.public_id, kind="fraud", reason="Odd", actor="ann", now=NOW)
+        connect("standard").send(of(order, "standard_shipment_packed"))
+
+        take_in()
+
+        assert (only_message().state, Shipment.objects.count()) == ("received", 0)
+        holds.release(order.public_id, actor="ann", now=NOW)
+        make_due()
+        take_in()
+        assert (only_message().state, Shipment.objects.count()) == ("processed", 1)
 
     def test_brings_the_cash_of_a_cash_on_delivery(self, connect: Connect) -> None:
         shipment = ship_order(method="cod")

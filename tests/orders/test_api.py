@@ -195,7 +195,7 @@ class TestReading:
 
         with django_assert_num_queries(2):  # The token, the orders with their customers.
             assert len(erp.get("orders/").json()["results"]) == 3
-        with django_assert_num_queries(7):  # Its lines, parcels, their lines, scans and payments besides.
+        with django_assert_num_queries(10):  # Its lines, parcels with lines and scans, and what was paid, held, sent back.
             assert len(erp.get(f"orders/{orders[0].public_id}/").json()["shipments"]) == 2
         with django_assert_num_queries(7):  # Lines, what is held of them, parcels, their lines and scans besides.
             assert len(erp.get("fulfilment/orders/").json()["results"]) == 3
