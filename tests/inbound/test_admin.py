@@ -43,6 +43,12 @@ def change_url(source: InboundSource) -> str:
 
 
 class TestAddSource:
+    def test_asks_for_the_one_secret(self, staff: Client) -> None:
+        text = staff.get(ADD).content.decode()
+
+        assert "Signing secret:" in text
+        assert "Another secret" not in text
+
     @pytest.mark.parametrize("scheme", ["aftership", "easypost", "stripe"])
     def test_leads_to_its_address_and_what_to_do_with_it(self, scheme: str, staff: Client) -> None:
         page = staff.post(

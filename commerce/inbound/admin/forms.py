@@ -103,7 +103,7 @@ class SourceForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if "removed" in self.fields:
+        if self.instance.pk and "removed" in self.fields:
             self.fields["removed"].choices = _removable(self.instance)  # type: ignore[attr-defined]
             self.fields["new_secret"].label = "Another secret"
             self.fields["new_secret"].help_text = HELP_WITH_ANOTHER
