@@ -224,8 +224,15 @@ def _take(entries: Sequence[_Entry], room: _Room, cause: _Cause) -> list[StockMo
     with suppress(InsufficientStock):
         return _post(entries, room, cause)
     with transaction.atomic():
-        lapses.reclaim({entry.level_id: entry.taken for entry in entries}, now=cause.now)
+        lapses.reclaim(_missing(entries, room), now=cause.now)
         return _post(entries, room, cause)
+
+
+def _missing(entries: Sequence[_Entry], room: _Room) -> dict[int, int]:
+    """By level, the units that it is short of. Its room is below zero where the safety stock has been eaten into."""
+    levels = StockLevel.objects.annotate(room=room.units).filter(pk__in=[entry.level_id for entry in entries])
+    rooms = dict(levels.values_list("pk", "room"))
+    return {entry.level_id: short for entry in entries if (short := entry.taken - rooms[entry.level_id]) > 0}
 
 
 @transaction.atomic

@@ -136,6 +136,18 @@ class TestNextBuyer:
         assert states == ["pending", "cancelled", "cancelled"]
         assert_sound()
 
+    @pytest.mark.parametrize(("units", "states"), [(2, ["cancelled", "pending"]), (5, ["cancelled", "cancelled"])])
+    def test_makes_up_for_the_safety_stock_first(self, units: int, states: list[str], now: datetime) -> None:
+        make_product("MUG", on_hand=10)
+        orders = [place_order(("MUG", 3)) for _ in range(2)]
+        # Five are kept back, and but four are not reserved: one is missing before anything can be sold.
+        stock.keep_back(StockLevel.objects.get(), safety_stock=5, actor="ann", now=now)
+
+        buy(units, TOO_LATE)
+
+        assert [Order.objects.get(pk=order.pk).state for order in orders] == states
+        assert_sound()
+
     def test_leaves_late_orders_alone_while_there_is_enough(self) -> None:
         make_product("MUG", on_hand=3)
         late = place_order(("MUG", 1))
