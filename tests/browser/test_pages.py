@@ -54,6 +54,7 @@ LISTS = {
     "customers": at("/admin/orders/customer/"),
     "deliveries": at("/admin/webhooks/delivery/"),
     "events": at("/admin/webhooks/event/"),
+    "hold rules": at("/admin/orders/holdrule/"),
     "inbound messages": at("/admin/commerce/inboundmessage/"),
     "inbound sources": at("/admin/commerce/inboundsource/"),
     "orders": at("/admin/orders/order/"),
@@ -68,6 +69,8 @@ LISTS = {
 FORMS = {
     "front page": at("/admin/"),
     "new customer": at("/admin/orders/customer/add/"),
+    "new hold rule": at("/admin/orders/holdrule/add/"),
+    "new hold rule, refused": at("/admin/orders/holdrule/add/", "input[name=_save]"),
     "new product": at("/admin/inventory/product/add/"),
     "new source": at("/admin/commerce/inboundsource/add/"),
     "new source, refused": at("/admin/commerce/inboundsource/add/", "input[name=_save]"),
@@ -93,12 +96,17 @@ LIVED_IN = {
     "order, packed": at("/admin/orders/order/?status__exact=packed", ROW),
     "order, delivered": at("/admin/orders/order/?status__exact=delivered", ROW),
     "order, cancelled": at("/admin/orders/order/?status__exact=cancelled", ROW),
+    "order, on hold": at("/admin/orders/order/?hold=any", ROW),
     "orders to ship": at("/admin/orders/order/?next=ship"),
     "how parcels leave": at("/admin/orders/order/?next=ship", ROW, "text=Mark shipped…"),
     "how parcels leave, refused": at(
         "/admin/orders/order/?next=ship", ROW, "text=Mark shipped…", "input[value='Mark shipped']"
     ),
     "why it is cancelled": at("/admin/orders/order/?status__exact=pending", ROW, "text=Cancel…"),
+    "why it is held": at("/admin/orders/order/?status__exact=pending", ROW, "text=Put on hold…"),
+    "why it is held, refused": at(
+        "/admin/orders/order/?status__exact=pending", ROW, "text=Put on hold…", "input[value^=Put]"
+    ),
     "product": at("/admin/inventory/product/", FIRST),
     "resend?": acting("/admin/webhooks/delivery/", "resend_selected"),
     "shipment": at("/admin/orders/shipment/?state__exact=delivered", ROW),
@@ -143,6 +151,9 @@ def lived_in(shop: Shop) -> Iterator[None]:
         place(curl, "card", ("VASE-MINI", 1))
         pay(curl, place(curl, "card", ("VASE-MINI", 1)), result="failed", failure_code="card_declined")
         pay(curl, place(curl, "card", ("MUG-SAND", 1)))
+        held = f"orders/{place(curl, 'cod', ('TEA-SENCHA', 1))['order_id']}/hold/"
+        curl.post(held, kind="address", reason=LONG)
+        curl.post(held, kind="fraud", reason="Three cards in five minutes.")
         pack(curl, place(curl, "cod", ("MUG-SAND", 1), ("LAMP-PAPER", 1)))
         deliver(curl, place(curl, "cod", ("TEA-SENCHA", 2)))
         curl.post(f"orders/{place(curl, 'cod', ('TEA-SENCHA', 1))['order_id']}/cancel/", reason="Ordered twice.")
