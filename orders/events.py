@@ -132,7 +132,7 @@ PAYMENT_SUCCESS = EventType(
     name="payment.success",
     summary="Money for an order was authorised, captured or collected in cash.",
     subject=ORDER,
-    serializer=serializers.PaymentBlock,
+    serializer=serializers.PaymentEvent,
     example=examples.PAYMENT_SUCCESS,
 )
 PAYMENT_FAILED = EventType(

@@ -247,6 +247,8 @@ _PAYMENT: Data = {
     "gateway_reference": "ch_3Qx8K2Lk",
     "attempt_number": 2,
     "processed_at": "2026-11-23T18:04:41.507000Z",
+    "order_state": "pending",
+    "payment_status": "paid",
 }
 PAYMENT_SUCCESS: Data = _PAYMENT
 PAYMENT_FAILED: Data = {
@@ -254,6 +256,7 @@ PAYMENT_FAILED: Data = {
     "gateway_reference": "ch_3Qx8K1Lj",
     "attempt_number": 1,
     "processed_at": "2026-11-23T18:04:20.044000Z",
+    "payment_status": "failed",
     "failure_code": "insufficient_funds",
     "failure_message": "The card has insufficient funds.",
     "is_retryable": True,

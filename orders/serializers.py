@@ -307,7 +307,14 @@ class OrderTracking(Flat):
     estimated_delivery_at = serializers.DateTimeField(source="shipment.estimated_delivery_at", allow_null=True)
 
 
-class PaymentFailed(PaymentBlock):
+class PaymentEvent(PaymentBlock):
+    """With what the attempt made of its order: a reader of the feed needs nobody else to know that."""
+
+    order_state = serializers.CharField(source="order.state")
+    payment_status = serializers.CharField(source="order.payment_status")
+
+
+class PaymentFailed(PaymentEvent):
     failure_code = TextOrNull()
     failure_message = TextOrNull()
     is_retryable = serializers.BooleanField()

@@ -22,6 +22,7 @@ ORDER_BLOCK = {
 SHIPMENT_BLOCK = {"shipment_id", "shipment_index", "shipment_count", "warehouse_code", "order_complete"}
 LINE = {"line_id", "product_id", "sku", "name", "quantity", "unit_amount", "total_amount", "warehouse_code"}
 PAYMENT = {
+    *("order_state", "payment_status"),
     *("payment_id", "order_id", "order_number", "customer_id", "kind", "amount", "currency", "method"),
     *("gateway", "gateway_reference", "attempt_number", "processed_at"),
 }
