@@ -139,7 +139,7 @@ def lapse(order: Order, *, now: datetime) -> OrderTransition:
     return _cancel(order, reason="payment_expired", actor="system", now=now)
 
 
-@every(seconds=15)
+@every(seconds=5)
 def expire_due() -> None:
     now = timezone.now()
     due = Order.objects.filter(state=Order.State.PENDING, hold_expires_at__lte=now).order_by("hold_expires_at")
