@@ -15,6 +15,7 @@ from django.utils.safestring import SafeString
 from commerce import metrics
 from commerce.health import LONGEST_SILENCE
 from commerce.metrics import EVENTS_COUNTED_TO, Reading
+from commerce.models import InboundMessage
 from inventory.models import Product
 from orders.admin import steps
 from orders.models import Order
@@ -83,6 +84,8 @@ def describe(user: User | AnonymousUser, *, now: datetime) -> dict[str, Any]:
     sees_orders = user.has_perm("orders.view_order")
     sees_webhooks = user.has_perm("webhooks.view_subscription")
     found: dict[str, Any] = {"work": list(_work()) if sees_orders else []}
+    if user.has_perm("commerce.view_inboundmessage"):
+        found["work"] += _parked_messages()
     if sees_webhooks:
         reading = metrics.read(now=now)
         found |= _deliveries(reading) | {"next_steps": list(_next_steps(user, reading))}
@@ -99,6 +102,15 @@ def _work() -> Iterator[Tile]:
         label, condition = steps.WAITING[name]
         yield Tile(_count(orders.filter(condition)), label, url=f"{url}?next={name}")
     yield Tile(_count(Order.objects.filter(on_hold=True)), "On hold", url=f"{url}?status__exact=on_hold")
+
+
+def _parked_messages() -> list[Tile]:
+    """Only while there are any: somebody has to put right what stands in their way."""
+    parked = InboundMessage.objects.filter(state=InboundMessage.State.PARKED)
+    if not parked.exists():
+        return []
+    url = reverse("admin:commerce_inboundmessage_changelist", query={"state": InboundMessage.State.PARKED})
+    return [Tile(_count(parked), "Messages parked", url=url, is_bad=True)]
 
 
 def _count(orders: Any) -> str:

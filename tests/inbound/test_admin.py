@@ -227,6 +227,18 @@ class TestMessages:
             staff.get(MESSAGES)
 
 
+class TestFrontPage:
+    def test_shows_that_something_is_parked_and_only_then(self, connect: Connect, staff: Client) -> None:
+        assert "Messages parked" not in staff.get("/admin/").content.decode()
+        connect("stripe").send(b"junk")
+        take_in()
+
+        text = staff.get("/admin/").content.decode()
+
+        assert "Messages parked" in text
+        assert f"{MESSAGES}?state=parked" in text
+
+
 class TestReprocess:
     @pytest.fixture
     def parked(self, connect: Connect) -> InboundMessage:
