@@ -42,13 +42,14 @@ _AFTER_DELIVERY = frozenset({TrackingStatus.DELIVERED, TrackingStatus.RETURN_TO_
 
 @dataclass(frozen=True)
 class Scan:
-    """What a courier says of a parcel, and when it happened."""
+    """What a courier says of a parcel, and when it happened. `is_cash_collected`: it was paid at the door."""
 
     status: str
     occurred_at: datetime
     message: str = ""
     location: str = ""
     estimated_delivery_at: datetime | None = None
+    is_cash_collected: bool = False
 
 
 Told = TypeVar("Told", Scan, TrackingUpdate)
@@ -104,7 +105,14 @@ def _add(
     if scan.estimated_delivery_at is not None and shipment.state == Shipment.State.SHIPPED:
         promises.heed(shipment, actor=source, now=now)
     if update.status == TrackingStatus.DELIVERED and shipment.state == Shipment.State.SHIPPED:
-        fulfilment.arrive(shipment, delivered_at=scan.occurred_at, source=source, actor=source, now=now)
+        fulfilment.arrive(
+            shipment,
+            delivered_at=scan.occurred_at,
+            source=source,
+            actor=source,
+            now=now,
+            is_all_collected=scan.is_cash_collected,
+        )
     return update
 
 

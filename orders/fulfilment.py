@@ -140,8 +140,9 @@ def arrive(
     actor: str,
     now: datetime,
     collected_minor: int | None = None,
+    is_all_collected: bool = False,
 ) -> OrderTransition:
-    """`deliver`, for a caller that has the order's lock."""
+    """`deliver`, for a caller that has the order's lock. `is_all_collected`: the courier took the cash in full."""
     order = shipment.order
     require_shipment(shipment, Shipment.State.SHIPPED)
     require(order, Kind.DELIVERED)
@@ -150,7 +151,10 @@ def arrive(
     shipment.delivery_source = source
     shipment.save()
     _count(shipment, "delivered")
-    details = {"cod_minor": _to_collect(shipment), "cod_collected_minor": collected_minor}
+    cod_minor = _to_collect(shipment)
+    if is_all_collected:
+        collected_minor = cod_minor
+    details = {"cod_minor": cod_minor, "cod_collected_minor": collected_minor}
     if collected_minor:
         payments.collect(order, amount_minor=collected_minor, reference=shipment.public_id, actor=actor, now=now)
     return record(order, Kind.DELIVERED, actor=actor, now=now, shipment=shipment, details=details)

@@ -99,6 +99,8 @@ AFTERSHIP: Mapping[str, TrackingStatus] = {
     "Exception_011": Status.RETURNED,
     "Exception_013": Status.LOST,
 }
+# "Delivered and received cash on delivery"
+AFTERSHIP_CASH = "Delivered_004"
 
 
 class _AfterShipCheckpoint(serializers.Serializer[Any]):
@@ -139,7 +141,13 @@ def read_aftership(message: Message, now: datetime) -> Effect:
     event = _read(_AfterShipEvent, message.body)
     parcel = event["msg"]
     scans = [
-        Scan(status, point["checkpoint_time"], point["message"], _place(point))
+        Scan(
+            status,
+            point["checkpoint_time"],
+            point["message"],
+            _place(point),
+            is_cash_collected=point["subtag"] == AFTERSHIP_CASH,
+        )
         for point in parcel.get("checkpoints") or []
         if point and point["checkpoint_time"] and (status := _aftership_status(point))
     ]

@@ -205,6 +205,19 @@ class TestOtherCouriers:
 
 
 class TestCashOnDelivery:
+    def test_is_paid_when_the_courier_says_that_it_took_the_cash(self, connect: Connect) -> None:
+        ship_order(method="cod")
+        body = load("aftership_tracking_update")
+        body["msg"]["tracking_number"] = "JD01"
+        body["msg"]["checkpoints"][-1] |= {"tag": "Delivered", "subtag": "Delivered_004"}
+
+        connect("aftership").send(body)
+        take_in()
+
+        order = Order.objects.get()
+        assert (order.status, order.payment_status, order.state) == ("delivered", "paid", "completed")
+        assert (told("payment.success"), order.payments.get().amount_minor) == (1, order.total_minor)
+
     def test_is_delivered_by_the_couriers_scan_with_the_cash_still_to_come(self, connect: Connect) -> None:
         shipment = ship_order(method="cod")
 
