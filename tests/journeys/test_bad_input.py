@@ -210,6 +210,19 @@ CALLS = [
     *wrong("POST track/$token/cancel/", {}, "reason", "because"),
     # What comes in
     *map(missing, ("POST inbound/nobody/", "POST inbound/%F0%9F%AB%96/", "POST inbound/", f"POST inbound/{LONG}/")),
+    # The feed
+    *(
+        Call(f"GET events/?{name}={value}", None, 400, "validation_error", name)
+        for name, value in (
+            ("type", "order.lost"),
+            ("type", EMOJI),
+            ("page_size", 0),
+            ("page_size", HUGE),
+            ("after", LONG),
+        )
+    ),
+    Call(f"GET events/?after={EMOJI}", None, 410, "cursor_gone"),
+    Call("GET events/?after=$pending", None, 410, "cursor_gone"),
     # Filters and cursors
     *(
         Call(f"GET {path}={value}", None, 400, "validation_error", path.partition("?")[2])
@@ -292,6 +305,7 @@ PROTECTED = [
     "POST inventory/sales/",
     "GET customers/",
     "GET webhooks/event-types/",
+    "GET events/",
     "POST webhooks/subscriptions/$subscription/rotate-secret/",
     "POST webhooks/deliveries/$delivery/resend/",
 ]

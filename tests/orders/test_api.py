@@ -14,6 +14,8 @@ from inventory.models import StockLevel
 from orders import fulfilment
 from orders.models import Customer, Order, Payment, Shipment
 from tests.factories import confirm_order, make_product, pack_order, place_order, ship_order
+from tests.webhooks.factories import make_subscription
+from webhooks.models import Delivery
 
 pytestmark = pytest.mark.django_db
 
@@ -95,6 +97,22 @@ class TestPlacing:
         assert order["shipping_address"]["line2"] is None
         assert order["order_id"].startswith("ord_")
         assert StockLevel.objects.get().reserved == 2
+
+    def test_takes_36_statements_with_every_event_and_delivery(
+        self, anybody: Caller, django_assert_max_num_queries: DjangoAssertNumQueries
+    ) -> None:
+        """Of two lines and a new customer: four events, each owed to a subscriber."""
+        make_product("MUG")
+        make_product("CUP")
+        make_subscription()
+        lines = [{"sku": sku, "quantity": 1} for sku in ("MUG", "CUP")]
+
+        with django_assert_max_num_queries(36):
+            answer = anybody.post("orders/", BODY | {"lines": lines})
+
+        assert answer.status_code == 201
+        told = list(Delivery.objects.order_by("pk").values_list("event_type", flat=True))
+        assert told == ["customer.created", "order.created", "inventory.updated", "inventory.updated"]
 
     def test_the_history_names_who_placed_it(self, anybody: Caller) -> None:
         make_product("MUG", on_hand=10)
@@ -195,7 +213,9 @@ class TestReading:
 
         with django_assert_num_queries(2):  # The token, the orders with their customers.
             assert len(erp.get("orders/").json()["results"]) == 3
-        with django_assert_num_queries(10):  # Its lines, parcels with lines and scans, and what was paid, held, sent back.
+        with django_assert_num_queries(
+            10
+        ):  # Its lines, parcels with lines and scans, and what was paid, held, sent back.
             assert len(erp.get(f"orders/{orders[0].public_id}/").json()["shipments"]) == 2
         with django_assert_num_queries(7):  # Lines, what is held of them, parcels, their lines and scans besides.
             assert len(erp.get("fulfilment/orders/").json()["results"]) == 3
