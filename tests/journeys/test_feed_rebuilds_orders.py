@@ -25,7 +25,7 @@ from webhooks.errors import DomainError
 ORDERS = 1_000 if connection.vendor == "sqlite" else 200
 MOST_STEPS = 6
 MINUTE = timedelta(minutes=1)
-BY = {"actor": "ann"}
+BY: dict[str, Any] = {"actor": "ann"}
 # Of the order block: what the steps of an order move. A parcel's scan has a `status` of its own.
 MOVING = ("status", "state", "fulfilment_status", "payment_status", "on_hold", "paid_amount", "refunded_amount")
 COUNTED = {
