@@ -87,6 +87,7 @@ LIVED_IN = {
     "delivery": at("/admin/webhooks/delivery/?state=delivered", ROW),
     "delivery that fails": at("/admin/webhooks/delivery/?state=failing", ROW),
     "event": at("/admin/webhooks/event/", ROW),
+    "front page": at("/admin/"),
     "inbound message": at("/admin/commerce/inboundmessage/?state=processed", ROW),
     "inbound message, parked": at("/admin/commerce/inboundmessage/?state=parked", ROW),
     "inbound source": at("/admin/commerce/inboundsource/?scheme__exact=standard", ROW, "text=The messages it may send"),

@@ -1,7 +1,6 @@
 """Subscriptions in the admin: who is told, whether they are, and the switches."""
 
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin, messages
@@ -16,8 +15,8 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
-from webhooks import doctor, subscriptions
-from webhooks.admin import wording
+from webhooks import doctor, standing, subscriptions
+from webhooks.admin import health, wording
 from webhooks.admin.forms import OPTIONS, SubscriptionForm, folded
 from webhooks.admin.recovery import RecoveryAdmin
 from webhooks.admin.setup import furthest, step_url
@@ -26,10 +25,10 @@ from webhooks.conditions import in_words
 from webhooks.errors import DomainError
 from webhooks.models import Attempt, Delivery, Subscription
 from webhooks.signing import Scheme
+from webhooks.standing import Health
 
 State = Subscription.State
 OPEN = (Delivery.State.PENDING, Delivery.State.SENDING, Delivery.State.PARKED)
-DAY = timedelta(days=1)
 EVENTS_SHOWN = 3
 
 
@@ -132,6 +131,8 @@ class SubscriptionAdmin(RecoveryAdmin):
     @admin.display(description="State", ordering="state")
     def status(self, subscription: Subscription) -> SafeString:
         mark = wording.badge(subscription.state, subscription.get_state_display())
+        if subscription.state == State.ACTIVE and standing.health(subscription) != Health.WELL:
+            return format_html("{} {}", mark, health.mark(subscription))
         if subscription.state != State.DRAFT:
             return mark
         return format_html('{} <a href="{}">Continue set-up</a>', mark, step_url(subscription, furthest(subscription)))
@@ -187,17 +188,17 @@ class SubscriptionAdmin(RecoveryAdmin):
     def _overview(self, request: HttpRequest, subscription: Subscription) -> dict[str, Any]:
         now = timezone.now()
         log = Delivery.objects.filter(subscription=subscription)
-        by_state = dict(log.filter(created_at__gte=now - DAY).order_by().values_list("state").annotate(Count("id")))
         delivered = log.filter(state=Delivery.State.DELIVERED).order_by("-id")
+        last_success_at = delivered.values_list("delivered_at", flat=True).first()
         return {
             "title": subscription.name,
             "subtitle": None,
             "show_save_and_add_another": False,
             "subscription": subscription,
-            "status": wording.badge(subscription.state, subscription.get_state_display()),
+            "status": self.status(subscription),
+            "sentence": health.sentence(subscription, now=now),
             "state_changed": wording.moment(subscription.state_changed_at, now=now),
-            "health": [(wording.badge(s.value, s.label), by_state[s]) for s in Delivery.State if s in by_state],
-            "last_success": wording.moment(delivered.values_list("delivered_at", flat=True).first(), now=now),
+            "facts": health.facts(standing.read_one(subscription, now=now), last_success_at, now=now),
             "keys": [
                 (key, wording.moment(key.created_at, now=now), wording.moment(key.expires_at, now=now))
                 for key in subscriptions.keys_in_use(subscription, now=now)

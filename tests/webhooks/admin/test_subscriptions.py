@@ -1,6 +1,7 @@
 """The subscriptions' list, their page and its switches."""
 
 import html
+import re
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -39,6 +40,12 @@ def form_of(subscription: Subscription, **changes: Any) -> dict[str, Any]:
         "retry_schedule": "",
         "max_in_flight": subscription.max_in_flight,
     } | changes
+
+
+def rows(*conditions: tuple[str, str, str]) -> dict[str, list[str]]:
+    """Conditions as they are typed: field, comparison, value."""
+    columns = zip(*conditions, strict=True)
+    return dict(zip(("conditions-field", "conditions-operator", "conditions-value"), map(list, columns), strict=True))
 
 
 class TestTheList:
@@ -100,8 +107,26 @@ class TestThePage:
 
         page = staff.get(page_of(subscription))
 
-        assert [count for _, count in page.context["health"]] == [1]
-        assert page.context["last_success"].startswith("<time")
+        facts = dict(page.context["facts"])
+        assert facts["Last success"].startswith("<time")
+        assert facts["Not delivered yet"] == "0"
+
+    def test_says_why_it_is_not_well(self, staff: Client, subscription: Subscription, now: datetime) -> None:
+        well = staff.get(page_of(subscription)).content.decode()
+        Subscription.objects.update(
+            consecutive_failures=12,
+            failing_since=now - timedelta(hours=3),
+            resting_until=now + timedelta(minutes=20, seconds=30),
+        )
+
+        page = staff.get(page_of(subscription))
+        listed = staff.get(LIST).content.decode()
+
+        assert "Failing" not in well
+        text = html.unescape(re.sub("<[^>]+>", "", page.content.decode()))
+        assert "12 failures in a row since 3 h ago; it is tried again in 20 min." in text
+        assert "Failing, resting" in text
+        assert "Failing, resting" in listed
 
     def test_changes_are_saved_and_stored_headers_kept(self, staff: Client, subscription: Subscription) -> None:
         answer = staff.post(
@@ -146,16 +171,67 @@ class TestThePage:
             ("max_in_flight", "101"),
             ("max_in_flight", "many"),
             ("ordering", "random"),
+            ("conditions", ("", "eq", "pos")),
+            ("conditions", ("chanel", "eq", "pos")),
+            ("conditions", ("channel", "like", "pos")),
+            ("conditions", ("channel", "in", "")),
+            ("conditions", ("channel", "eq", "a\x00b")),
+            ("conditions", ("channel", "in", "x" * 200_000)),
+            ("conditions", ("item_count", "eq", "many")),
+            ("conditions", ("on_hold", "eq", "perhaps")),
         ],
     )
     def test_refuses_nonsense_and_changes_nothing(
         self, staff: Client, subscription: Subscription, field: str, typed: Any
     ) -> None:
-        page = staff.post(page_of(subscription), form_of(subscription, **{"name": "New", field: typed}))
+        changes = rows(typed) if isinstance(typed, tuple) else {field: typed}
+
+        page = staff.post(page_of(subscription), form_of(subscription, **{"name": "New"} | changes))
 
         assert list(page.context["adminform"].form.errors) == [field]
         subscription.refresh_from_db()
         assert subscription.name == "Warehouse system"
+
+    def test_reads_each_condition_as_what_its_field_holds(self, staff: Client, subscription: Subscription) -> None:
+        typed = rows(
+            ("channel", "in", 'web, " pos", "a,b", "5"" wide"'),
+            ("item_count", "gt", "2"),
+            ("item_count", "lt", "9.5"),
+            ("total_amount", "gte", " 49.90 "),
+            ("on_hold", "eq", "False"),
+            ("warehouse_code", "ne", ""),
+            ("", "eq", ""),
+        )
+
+        answer = staff.post(page_of(subscription), form_of(subscription, compact="on", **typed))
+
+        subscription.refresh_from_db()
+        assert (answer.status_code, subscription.compact) == (302, True)
+        assert [(each["field"], each["operator"], each["value"]) for each in subscription.conditions] == [
+            ("channel", "in", ["web", "pos", "a,b", '5" wide']),
+            ("item_count", "gt", 2),
+            ("item_count", "lt", 9.5),
+            ("total_amount", "gte", "49.90"),
+            ("on_hold", "eq", False),
+            ("warehouse_code", "ne", None),
+        ]
+
+    def test_shows_conditions_so_that_saving_them_again_changes_nothing(
+        self, staff: Client, subscription: Subscription
+    ) -> None:
+        asked = [
+            {"field": "channel", "operator": "in", "value": ["web", "a,b", '5" wide']},
+            {"field": "on_hold", "operator": "eq", "value": False},
+            {"field": "warehouse_code", "operator": "eq", "value": None},
+        ]
+        Subscription.objects.update(conditions=asked)
+        before = Subscription.objects.get().wants_since
+        form = staff.get(page_of(subscription)).context["adminform"].form
+
+        staff.post(page_of(subscription), form_of(subscription, **rows(*form["conditions"].value())))
+
+        after = Subscription.objects.get()
+        assert (after.conditions, after.wants_since) == (asked, before)
 
     def test_never_shows_a_header_value_or_a_secret(self, staff: Client, subscription: Subscription) -> None:
         onlooker = log_in_with("view_subscription")
