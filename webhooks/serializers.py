@@ -54,6 +54,12 @@ class ConditionSerializer(Body):
         " `in` and `not_in` take a list; null, with `eq` and `ne`, is a field that holds nothing.",
     )
 
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Whole, even where the subscription is changed in part."""
+        if missing := self.fields.keys() - attrs.keys():
+            raise serializers.ValidationError(dict.fromkeys(missing, "This field is required."), code="required")
+        return attrs
+
 
 class SubscriptionSerializer(Body, serializers.ModelSerializer[Subscription]):
     id = serializers.CharField(source="public_id", read_only=True)

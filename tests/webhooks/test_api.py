@@ -72,6 +72,8 @@ class TestSubscriptions:
             "name": "OMS",
             "url": receiver.url,
             "event_types": ["order.*"],
+            "conditions": [],
+            "compact": False,
             "headers": {"X-Key": MASK},
             "ordering": "best_effort",
             "retry_schedule": [1, 60],
@@ -103,6 +105,34 @@ class TestSubscriptions:
         subscription.refresh_from_db()
         assert answer.status_code == 200
         assert (subscription.event_types, subscription.ordering, subscription.name) == (["*"], "strict", "OMS")
+
+    def test_conditions_and_latest_wins_are_kept_and_shown(self, api: Client, receiver: Receiver) -> None:
+        asked = [
+            {"field": "channel", "operator": "in", "value": ["pos", "web"]},
+            {"field": "total_amount", "operator": "gte", "value": "49.90"},
+            {"field": "warehouse_code", "operator": "ne", "value": None},
+        ]
+
+        made = post(api, LIST, wishes(receiver, conditions=asked, compact=True))
+        changed = patch(api, f"{LIST}{made.json()['id']}/", {"conditions": asked[:1], "compact": False})
+
+        assert (made.status_code, made.json()["conditions"], made.json()["compact"]) == (201, asked, True)
+        assert (changed.json()["conditions"], changed.json()["compact"]) == (asked[:1], False)
+        assert Subscription.objects.get().conditions == asked[:1]
+
+    def test_events_are_not_changed_so_that_a_condition_loses_its_field(
+        self, api: Client, receiver: Receiver, subscription: Subscription
+    ) -> None:
+        url = f"{LIST}{subscription.public_id}/"
+        patch(api, url, {"conditions": [{"field": "channel", "operator": "eq", "value": "pos"}]})
+
+        refused = patch(api, url, {"event_types": ["product.*"]})
+        both = patch(api, url, {"event_types": ["product.*"], "conditions": []})
+
+        (error,) = refused.json()["errors"]
+        assert (error["field"], error["code"]) == ("conditions", "invalid_subscription")
+        assert "none of the chosen events has a field 'channel'" in error["detail"]
+        assert both.status_code == 200
 
     def test_a_mask_that_is_written_back_keeps_the_value(self, api: Client, subscription: Subscription) -> None:
         url = f"{LIST}{subscription.public_id}/"
@@ -288,7 +318,15 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"max_per_second": 0}, "max_per_second"),
     ({"max_per_second": 1001}, "max_per_second"),
     ({"conditions": {}}, "conditions"),
-    ({"compact": True}, "compact"),
+    ({"conditions": [{"field": "channel", "operator": "eq"}]}, "conditions.0.value"),
+    ({"conditions": [{"field": "channel", "operator": "like", "value": "x"}]}, "conditions.0.operator"),
+    ({"conditions": [{"field": "channel", "operator": "lt", "value": "x"}]}, "conditions"),
+    ({"conditions": [{"field": "available", "operator": "lt", "value": 5}]}, "conditions"),
+    ({"conditions": [{"field": "channel", "operator": "eq", "value": "x\x00"}]}, "conditions"),
+    ({"conditions": [{"field": "channel", "operator": "eq", "value": "x", "and": 1}]}, "conditions.0.and"),
+    ({"conditions": None}, "conditions"),
+    ({"compact": "perhaps"}, "compact"),
+    ({"compact": None}, "compact"),
     ({"nmae": "typo"}, "nmae"),
 ]
 
@@ -345,6 +383,8 @@ class TestEventTypes:
         shipped = listed["order.shipped"]
         assert {"order.created", "payment.failed", "inventory.updated", "webhook.test"} <= set(listed)
         assert (shipped["subject"], shipped["schema"]["title"]) == ("order", "order.shipped")
+        snapshots = {name for name, each in listed.items() if each["is_snapshot"]}
+        assert snapshots == {"inventory.updated", "product.updated", "customer.updated"}
         Draft202012Validator(shipped["schema"]).validate(shipped["example"])
 
 
