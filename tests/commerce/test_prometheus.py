@@ -171,7 +171,7 @@ class TestSamples:
     def test_are_each_told_once_and_in_openmetrics_too(self, scraper: Client, subscription: Subscription) -> None:
         answer = scraper.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
 
-        families = list(openmetrics.text_string_to_metric_families(answer.content.decode()))
+        families = list(openmetrics.text_string_to_metric_families(answer.content.decode()))  # type: ignore[no-untyped-call]
         assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
         assert Counter(family.name for family in families).most_common(1)[0][1] == 1
         assert all(family.documentation for family in families)

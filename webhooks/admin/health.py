@@ -53,7 +53,7 @@ def _failures(subscription: Subscription, now: datetime) -> SafeString:
     return format_html("{} since {}", words, wording.moment(subscription.failing_since, now=now))
 
 
-def facts(standing: Standing, last_success_at: datetime | None, *, now: datetime) -> list[tuple[str, object]]:
+def facts(standing: Standing, last_success_at: datetime | None, *, now: datetime) -> list[tuple[str, str]]:
     """What its page tells of it: a name and a value each."""
     day = standing.outcomes.day
     told = [
