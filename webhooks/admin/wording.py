@@ -56,8 +56,9 @@ def duration(milliseconds: int | None) -> str:
 
 def held_back(event: Event, subscriptions: Iterable[Subscription]) -> list[str]:
     """Who of them was not told because of a condition, and which; those that had other wishes then are left out."""
-    data = json.loads(event.body)["data"]
-    asked = [each for each in subscriptions if each.wants(event.type) and each.wants_since <= event.created_at]
+    selective = [each for each in subscriptions if each.conditions and each.wants(event.type)]
+    asked = [each for each in selective if each.wants_since <= event.created_at]
+    data = json.loads(event.body)["data"] if asked else {}
     unmet = [(each, conditions.unmet(each.conditions, catalogue.get(event.type), data)) for each in asked]
     return [
         f"{each} is told only if {conditions.in_words(condition)}; here it is {_shown(data, condition)}."

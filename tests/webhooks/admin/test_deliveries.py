@@ -9,10 +9,10 @@ from django.contrib.admin.models import LogEntry
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
-from tests.factories import make_product, place_order
+from tests.factories import add_stock, make_product, place_order
 from tests.receiver import Answer, Receiver
 from tests.webhooks.admin.conftest import log_in_with, make_subscription, send_all
-from webhooks import subscriptions
+from webhooks import compaction, subscriptions
 from webhooks.admin.deliveries import curl
 from webhooks.advice import ADVICE
 from webhooks.drain import send_now
@@ -237,6 +237,24 @@ class TestThePage:
     def test_every_reason_has_words_and_a_remedy(self) -> None:
         assert set(ADVICE) == {reason.value for reason in Reason}
 
+    def test_says_which_one_went_in_the_place_of_a_superseded_one(
+        self, staff: Client, receiver: Receiver, now: datetime
+    ) -> None:
+        subscription = make_subscription(receiver.url, now=now, event_types=["inventory.updated"], compact=True)
+        product = make_product()
+        add_stock(product, on_hand=1)
+        compaction.settle(subscription, look_ahead=200, now=now + timedelta(minutes=1))
+        send_all()
+        older, newer = Delivery.objects.order_by("id")
+
+        page = staff.get(page_of(older)).content.decode()
+
+        assert (older.state, newer.state) == ("superseded", "delivered")
+        assert "A newer one went in its place." in page
+        assert f'<a href="{page_of(newer)}">That is {newer.public_id}</a>' in page
+        assert '<span class="badge badge-superseded">Superseded</span>' in page
+        assert "went in its place" not in staff.get(page_of(newer)).content.decode()
+
 
 class TestCurl:
     def test_sends_the_same_body_with_blanks_for_what_is_masked(self, receiver: Receiver, failed: Delivery) -> None:
@@ -339,6 +357,22 @@ class TestEvents:
         assert "no subscription asked for <code>order.created</code>" in (
             staff.get(f"{EVENTS}{event.pk}/change/").content.decode()
         )
+
+    def test_name_the_condition_that_kept_one_back(self, staff: Client, receiver: Receiver, now: datetime) -> None:
+        tills = [{"field": "channel", "operator": "eq", "value": "pos"}]
+        make_subscription(receiver.url, now=now, name="Tills", conditions=tills)
+        make_subscription(receiver.url, now=now, name="Stock", event_types=["inventory.*"])
+        order = place_order()
+        event = Event.objects.get(type="order.created")
+        words = "Tills is told only if channel is &quot;pos&quot;; here it is &quot;web&quot;."
+
+        for page in (f"{EVENTS}{event.pk}/change/", f"/admin/orders/order/{order.pk}/change/"):
+            assert words in staff.get(page).content.decode()
+            assert "no subscription asked for" not in staff.get(page).content.decode()
+
+        # What it asked for then is not known any more.
+        Subscription.objects.update(wants_since=now + timedelta(minutes=1))
+        assert words not in staff.get(f"{EVENTS}{event.pk}/change/").content.decode()
 
     def test_cost_the_same_with_many(
         self, staff: Client, subscription: Subscription, django_assert_num_queries: DjangoAssertNumQueries

@@ -17,6 +17,7 @@ from tests.webhooks.admin.conftest import log_in_with
 from webhooks import subscriptions
 from webhooks.admin.setup import purge_drafts
 from webhooks.models import Subscription
+from webhooks.signing import public_key
 
 pytestmark = pytest.mark.django_db
 
@@ -60,6 +61,39 @@ class TestTheWalk:
         assert made.headers == {"Authorization": "Bearer s3cret"}
         assert made.secrets[0]["secret"] in staff.get(last["Location"]).content.decode()
         assert LogEntry.objects.get().action_flag == ADDITION
+
+    def test_asks_an_expert_for_conditions_latest_wins_and_the_kind_of_signature(
+        self, staff: Client, receiver: Receiver
+    ) -> None:
+        address = walk_to(2, staff, receiver.url)
+        folded = staff.get(f"{address}2/").content.decode()
+        condition = {"conditions-field": "channel", "conditions-operator": "eq", "conditions-value": "pos"}
+        staff.post(f"{address}2/", {"event_types": ["order.*"], "compact": "on"} | condition)
+        staff.post(f"{address}3/", NO_HEADERS)
+        opened = staff.get(f"{address}2/").content.decode()
+        summary = staff.get(f"{address}4/").content.decode()
+
+        last = staff.post(f"{address}4/", {"signature": "v1a"}, follow=True)
+
+        made = Subscription.objects.get()
+        assert folded.count('<fieldset class="module aligned collapse"') == 1
+        assert "module aligned collapse" not in opened
+        assert "channel is &quot;pos&quot;" in summary
+        assert made.conditions == [{"field": "channel", "operator": "eq", "value": "pos"}]
+        assert made.compact
+        assert public_key(made.secrets[0]["secret"]) in last.content.decode()
+
+    def test_a_condition_that_fits_no_chosen_event_is_refused_where_it_stands(
+        self, staff: Client, receiver: Receiver
+    ) -> None:
+        address = walk_to(2, staff, receiver.url)
+        condition = {"conditions-field": "channel", "conditions-operator": "eq", "conditions-value": "pos"}
+
+        refused = staff.post(f"{address}2/", {"event_types": ["product.*"]} | condition)
+
+        assert refused.status_code == 200
+        assert "none of the chosen events has a field &#x27;channel&#x27;" in refused.content.decode()
+        assert draft_at(address).event_types == []
 
     def test_nothing_is_told_before_it_is_saved(self, staff: Client, receiver: Receiver) -> None:
         address = walk_to(4, staff, receiver.url)
