@@ -44,6 +44,8 @@ class ComparedValueField(serializers.JSONField):
 
 
 class ConditionSerializer(Body):
+    """What an event's `data` must hold for it to be sent."""
+
     field = serializers.CharField(
         max_length=100, help_text="A name in `data`; a dot leads into a part, as in `shipping_address.country`."
     )

@@ -97,6 +97,33 @@ class TestFourSteps:
         assert received.headers["authorization"] == "Bearer opensesame"
         assert verify(received, secret=shown_secret(window))["type"] == "webhook.test"
 
+    def test_hold_for_an_expert_conditions_latest_wins_and_a_key_pair(self, window: Page, receiver: Receiver) -> None:
+        begin(window)
+        give_address(window, name="Tills", url=receiver.url)
+        choice(window, "order.*").check()
+        expect(window.get_by_label("Field of condition 1")).to_be_hidden()
+        window.get_by_text("Conditions and latest wins").click()
+        window.get_by_label("Field of condition 1").fill("chanel")
+        window.get_by_label("Comparison of condition 1").select_option("is one of")
+        window.get_by_label("Value of condition 1").fill("pos, web")
+        window.get_by_role("checkbox", name="Latest wins").check()
+        go_on(window)
+        expect(window.locator(".errorlist")).to_contain_text("none of the chosen events has a field 'chanel'")
+        window.get_by_label("Field of condition 1").fill("channel")
+        go_on(window)
+        go_on(window)
+        expect(window.locator(".summary")).to_contain_text('channel is one of "pos", "web"')
+
+        window.get_by_text("How it is signed").click()
+        window.get_by_label("Key pair (Ed25519, v1a)").check()
+        save(window)
+        send_test_event(window)
+
+        expect(window.get_by_role("status")).to_contain_text("It answered 200")
+        expect(window.get_by_label("Public key")).to_have_value(re.compile("^whpk_"))
+        [received] = receiver.received
+        assert received.headers["webhook-signature"].startswith("v1a,")
+
     def test_are_completed_by_the_keyboard_alone(self, admin: Page, receiver: Receiver) -> None:
         begin(admin)
         expect_step(admin, 1)

@@ -17,7 +17,7 @@ from inventory import stock
 from inventory.models import Product, Warehouse
 from tests.factories import make_product, make_warehouse
 from tests.receiver import Answer, Receiver
-from tests.webhooks.factories import crank, make_due, make_subscription
+from tests.webhooks.factories import NOWHERE, crank, make_due, make_subscription
 from webhooks import claims, compaction, parking, replay, subscriptions
 from webhooks.models import Delivery, Event, Subscription
 from webhooks.replay import ReplayRefused
@@ -28,9 +28,9 @@ STOCK = "inventory.updated"
 SKUS = ("CUP", "MUG", "PAN")
 
 
-def connect(url: str = "", **wishes: Any) -> Subscription:
-    options = {"event_types": [STOCK], "compact": True} | ({"url": url} if url else {})
-    return make_subscription(**(options | wishes))
+def connect(url: str = NOWHERE, **wishes: Any) -> Subscription:
+    options: dict[str, Any] = {"event_types": [STOCK], "compact": True} | wishes
+    return make_subscription(url, **options)
 
 
 @pytest.fixture
@@ -43,10 +43,9 @@ def products(transactional_db: None) -> None:
 
 def move(sku: str, times: int = 1) -> None:
     """One more of it, so many times: as many events."""
-    cause = {"reason": "received", "actor": "ann", "now": timezone.now()}
     product, warehouse = Product.objects.get(sku=sku), Warehouse.objects.get()
     for _ in range(times):
-        stock.adjust(product=product, warehouse=warehouse, delta=1, **cause)
+        stock.adjust(product=product, warehouse=warehouse, delta=1, reason="received", actor="ann", now=timezone.now())
 
 
 def states() -> list[str]:

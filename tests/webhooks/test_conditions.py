@@ -242,7 +242,8 @@ def test_every_operator_has_a_comparison() -> None:
 
 def by_channel(channel: str, name: str = "POS", **wishes: Any) -> Subscription:
     asked = [where("channel", "eq", channel)]
-    return make_subscription(name=name, **({"event_types": ["order.created"], "conditions": asked} | wishes))
+    options: dict[str, Any] = {"event_types": ["order.created"], "conditions": asked} | wishes
+    return make_subscription(name=name, **options)
 
 
 @pytest.mark.django_db

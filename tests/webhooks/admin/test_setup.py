@@ -81,7 +81,7 @@ class TestTheWalk:
         assert "channel is &quot;pos&quot;" in summary
         assert made.conditions == [{"field": "channel", "operator": "eq", "value": "pos"}]
         assert made.compact
-        assert public_key(made.secrets[0]["secret"]) in last.content.decode()
+        assert str(public_key(made.secrets[0]["secret"])) in last.content.decode()
 
     def test_a_condition_that_fits_no_chosen_event_is_refused_where_it_stands(
         self, staff: Client, receiver: Receiver
