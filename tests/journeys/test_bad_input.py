@@ -345,7 +345,7 @@ class TestCalls:
         assert Event.objects.latest("pk").type == "payment.failed"
         after = every_row()
         added = {table: len(rows) - len(before[table]) for table, rows in after.items() if rows != before[table]}
-        assert added == {"orders.Payment": 1, "webhooks.Event": 1, "webhooks.EventSequence": 0}
+        assert added == {"orders.Order": 0, "orders.Payment": 1, "webhooks.Event": 1, "webhooks.EventSequence": 0}
 
     @pytest.mark.parametrize(("body", "code"), BODIES, ids=lambda value: repr(value)[:30])
     def test_whose_body_is_no_order(self, shop: Shop, body: bytes, code: str) -> None:
