@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from commerce import health, problems, prometheus
+from commerce import health, problems, prometheus, storefront
 from commerce.inbound.api import InboundView
 from orders import pages
 
@@ -20,6 +20,7 @@ urlpatterns = [
     re_path("^api/", problems.unknown_url),
     path("track/<slug:token>/", pages.track, name="track-page"),
     path("track/<slug:token>/cancel/", pages.cancel, name="track-page-cancel"),
+    path("shop/", storefront.shop, name="shop"),
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("metrics", prometheus.metrics),

@@ -77,6 +77,8 @@ class Command(BaseCommand):
     def _announce(self, host: str, port: int | None) -> None:
         if port is not None:
             base = base_url(host, port)
+            if settings.DEBUG:
+                self.stdout.write(f"Shop          {base}/shop/")
             self.stdout.write(f"Admin         {base}/admin/")
             self.stdout.write(f"API           {base}/api/docs/")
         if self.inbox_port is not None:
