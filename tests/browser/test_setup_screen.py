@@ -120,7 +120,7 @@ class TestFourSteps:
         send_test_event(window)
 
         expect(window.get_by_role("status")).to_contain_text("It answered 200")
-        expect(window.get_by_label("Public key")).to_have_value(re.compile("^whpk_"))
+        expect(window.get_by_role("textbox", name="Public key")).to_have_value(re.compile("^whpk_"))
         [received] = receiver.received
         assert received.headers["webhook-signature"].startswith("v1a,")
 
