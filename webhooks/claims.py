@@ -80,13 +80,11 @@ def due(now: datetime) -> QuerySet[Delivery]:
 def _one_claim_at_a_time() -> None:
     """Two claims at once could each take one of two events of a subject. SQLite has one writer anyhow.
 
-    A lease need not wait for the disk: a crash of the database that loses it only makes the delivery due again.
+    The commit waits for the disk: were a lease lost in a crash of the database, nothing would tell of its request.
     """
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT set_config('synchronous_commit', 'off', true), pg_advisory_xact_lock(%s)", [_CLAIM_LOCK]
-            )
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_CLAIM_LOCK])
 
 
 _READY = """
