@@ -34,8 +34,9 @@ class Site(admin.AdminSite):
     def stream(self, request: HttpRequest) -> HttpResponseBase:
         """Says that something has happened, to the order of `?about=` or to anything; the pages then look for what."""
         from webhooks import streams
+        from webhooks.hub import EVERYTHING
 
-        subject = request.GET.get("about", streams.EVERYTHING)[:100]
+        subject = request.GET.get("about", EVERYTHING)[:100]
         return streams.Opened(streams.Snapshots(subject, _nothing), streams.resumed_at(request))
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
