@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 
 from inventory import stock
-from inventory.forms import AdjustmentForm, NewLevelForm, ProductForm, SafetyStockForm, WarehouseForm
+from inventory.forms import AdjustmentForm, LevelForm, NewLevelForm, ProductForm, WarehouseForm
 from inventory.models import Product, StockLevel, StockMovement, Warehouse
 from inventory.spreadsheets import ProductTable, StockTable
 from inventory.stock import InsufficientStock
@@ -86,22 +86,23 @@ class StockLevelAdmin(Tables, NeverDeleted):
         return level.product.name
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        """A new level begins empty; of one there is, the safety stock alone can be set."""
+        """A new level begins empty; of one there is, only what is kept back, and what is low, can be set."""
         if obj is not None:
-            kwargs["form"] = SafetyStockForm
+            kwargs["form"] = LevelForm
         return super().get_form(request, obj, change, **kwargs)
 
     def get_fields(self, request: HttpRequest, obj: StockLevel | None = None) -> tuple[str, ...]:
         places = ("product", "warehouse")
-        return places if obj is None else (*places, "on_hand", "reserved", "available", "safety_stock", "updated_at")
+        if obj is None:
+            return places
+        return (*places, "on_hand", "reserved", "available", "safety_stock", "low_stock_threshold", "updated_at")
 
     def get_readonly_fields(self, request: HttpRequest, obj: StockLevel | None = None) -> tuple[str, ...]:
         return () if obj is None else ("product", "warehouse", "on_hand", "reserved", "available", "updated_at")
 
     def save_model(self, request: HttpRequest, obj: StockLevel, form: Any, change: bool) -> None:
-        if not change:
-            obj.save()
-        elif form.has_changed():
+        obj.save(update_fields=["low_stock_threshold"] if change else None)
+        if "safety_stock" in form.changed_data:
             safety_stock = form.cleaned_data["safety_stock"]
             stock.keep_back(obj, safety_stock=safety_stock, actor=request.user.get_username(), now=timezone.now())
 

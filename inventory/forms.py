@@ -127,14 +127,20 @@ class NewLevelForm(forms.ModelForm):  # type: ignore[type-arg]
         fields = ("product", "warehouse")
 
 
-class SafetyStockForm(forms.ModelForm):  # type: ignore[type-arg]
+class LevelForm(forms.ModelForm):  # type: ignore[type-arg]
     safety_stock = forms.IntegerField(
         min_value=0, max_value=10**9, help_text="Units that are kept back from every channel but the till (pos)."
+    )
+    low_stock_threshold = forms.IntegerField(
+        min_value=0,
+        max_value=10**9,
+        required=False,
+        help_text="inventory.low is told when what is available falls to it. Empty: never.",
     )
 
     class Meta:
         model = StockLevel
-        fields = ("safety_stock",)
+        fields = ("safety_stock", "low_stock_threshold")
 
 
 class AdjustmentForm(forms.Form):

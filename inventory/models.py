@@ -131,7 +131,10 @@ class StockLevelQuerySet(models.QuerySet["StockLevel"]):
 
 
 class StockLevel(models.Model):
-    """How much of a product one warehouse has. Written by `inventory.stock` alone, each time with a StockMovement."""
+    """How much of a product one warehouse has.
+
+    Written by `inventory.stock` alone, each time with a StockMovement; but for the threshold, which staff set.
+    """
 
     # The same sum as the property, where the database does it.
     AVAILABLE: ClassVar = Greatest(F("on_hand") - F("reserved") + F("lapsed") - F("safety_stock"), 0)
@@ -143,6 +146,9 @@ class StockLevel(models.Model):
     on_hand = models.BigIntegerField(default=0, editable=False)
     reserved = models.BigIntegerField(default=0, editable=False)
     safety_stock = models.BigIntegerField(default=0, help_text="Units kept back from every channel but the till.")
+    low_stock_threshold = models.PositiveBigIntegerField(
+        null=True, blank=True, help_text="Told of as low when what is available falls to it. Without: never."
+    )
     version = models.PositiveBigIntegerField(default=0, editable=False, help_text="Counts its movements.")
     updated_at = models.DateTimeField(auto_now_add=True, db_index=True)
 
@@ -164,6 +170,11 @@ class StockLevel(models.Model):
     def available(self) -> int:
         return available(self.on_hand, self.reserved - self.lapsed, self.safety_stock)
 
+    @property
+    def unreserved(self) -> int:
+        """As `available`, but lapsed units count once they are released: only a movement changes this."""
+        return available(self.on_hand, self.reserved, self.safety_stock)
+
 
 class StockMovement(Fact):
     """One change of a level: by how much, and what it was after. The ledger that `audit` adds up."""
@@ -182,6 +193,8 @@ class StockMovement(Fact):
 
     # What a person, or a warehouse's own system, may give as the reason of an adjustment.
     ADJUSTMENTS: ClassVar = (Reason.RECEIVED, Reason.RECOUNTED, Reason.DAMAGED, Reason.RETURNED, Reason.ADJUSTED)
+    # `unreserved` of the product in all active warehouses, before and after: set by `inventory.stock`.
+    total_before = total_after = 0
 
     level = models.ForeignKey(StockLevel, on_delete=models.PROTECT, related_name="movements", db_index=False)
     on_hand_delta = models.BigIntegerField(default=0)
@@ -223,6 +236,19 @@ class StockMovement(Fact):
     @property
     def available_delta(self) -> int:
         return self.available_after - self.available_before
+
+    @property
+    def became_low(self) -> bool:
+        threshold = self.level.low_stock_threshold
+        return threshold is not None and self.available_after <= threshold < self.available_before
+
+    @property
+    def ran_out(self) -> bool:
+        return self.total_before > 0 == self.total_after
+
+    @property
+    def came_back(self) -> bool:
+        return self.total_before == 0 < self.total_after
 
 
 class Sale(models.Model):

@@ -68,26 +68,48 @@ class StockLevelSerializer(serializers.Serializer[StockLevel]):
     updated_at = serializers.DateTimeField()
 
 
-class InventoryUpdatedSerializer(serializers.Serializer[StockMovement]):
-    """One query, for `total_available`: over all active warehouses, as `is_in_stock` is."""
+class MovementBlock(serializers.Serializer[StockMovement]):
+    """What moved, why, and when."""
 
     product_id = serializers.CharField(source="level.product.public_id")
     sku = serializers.CharField(source="level.product.sku")
     warehouse_code = serializers.CharField(source="level.warehouse.code")
+    reason = serializers.CharField()
+    reference_id = serializers.SerializerMethodField()
+    changed_at = serializers.DateTimeField(source="at")
+
+    def get_reference_id(self, movement: StockMovement) -> str | None:
+        return movement.reference or None
+
+
+class LevelBlock(MovementBlock):
+    """And what the level holds after it."""
+
     on_hand = serializers.IntegerField(source="on_hand_after")
     reserved = serializers.IntegerField(source="reserved_after")
     available = serializers.IntegerField(source="available_after")
+    version = serializers.IntegerField()
+
+
+class InventoryUpdatedSerializer(LevelBlock):
+    """`total_available` is over all active warehouses, as `is_in_stock` is."""
+
     on_hand_delta = serializers.IntegerField()
     available_delta = serializers.IntegerField()
     total_available = serializers.IntegerField()
     is_in_stock = serializers.SerializerMethodField()
-    reason = serializers.CharField()
-    reference_id = serializers.SerializerMethodField()
-    version = serializers.IntegerField()
-    changed_at = serializers.DateTimeField(source="at")
 
     def get_is_in_stock(self, movement: StockMovement) -> bool:
         return movement.total_available > 0
 
-    def get_reference_id(self, movement: StockMovement) -> str | None:
-        return movement.reference or None
+
+class InventoryLowSerializer(LevelBlock):
+    previous_available = serializers.IntegerField(source="available_before")
+    low_stock_threshold = serializers.IntegerField(source="level.low_stock_threshold")
+
+
+class ProductStockSerializer(MovementBlock):
+    """Totals are over all active warehouses; the warehouse is the one where the stock moved."""
+
+    total_available = serializers.IntegerField(source="total_after")
+    previous_total_available = serializers.IntegerField(source="total_before")

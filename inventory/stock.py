@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.db.models.expressions import CombinedExpression
 from django.db.models.lookups import GreaterThanOrEqual
 
@@ -150,7 +150,9 @@ def sell(
 def lock(level_ids: Collection[int]) -> None:
     """Keep others from writing these levels until the transaction ends, so that it can write them in any order."""
     # Evaluated for its lock: SQLite has none, and needs none, for it lets one transaction write at a time.
-    list(StockLevel.objects.select_for_update().filter(pk__in=level_ids).order_by("pk").values_list("pk"))
+    levels = StockLevel.objects.filter(pk__in=level_ids)
+    list(levels.select_for_update().order_by("pk").values_list("pk"))
+    _lock_products(levels.values("product"))
 
 
 @transaction.atomic
@@ -243,10 +245,14 @@ def _post(entries: Iterable[_Entry], room: _Room, cause: _Cause) -> list[StockMo
     if refused:
         raise _refusal(refused, room)
     levels = _levels_of_products(ordered, now=cause.now)
-    total: Counter[int] = Counter()
-    for level in levels.values():
-        total[level.product_id] += level.available if level.warehouse.is_active else 0
-    return [_record(entry, level := levels[entry.level_id], total[level.product_id], cause) for entry in ordered]
+    movements = [_movement(entry, levels[entry.level_id], cause) for entry in ordered]
+    if turning := [movement.level.product_id for movement in movements if _turns(movement)]:
+        _lock_products(turning)
+        levels = _levels_of_products(ordered, now=cause.now)
+    _add_totals(movements, levels.values())
+    for movement in movements:
+        movement.save()
+    return movements
 
 
 def _levels_of_products(entries: Iterable[_Entry], *, now: datetime) -> dict[int, StockLevel]:
@@ -254,6 +260,34 @@ def _levels_of_products(entries: Iterable[_Entry], *, now: datetime) -> dict[int
     written = StockLevel.objects.filter(pk__in=[entry.level_id for entry in entries])
     levels = StockLevel.objects.with_lapsed(now).select_related("product", "warehouse")
     return {level.pk: level for level in levels.filter(product__in=written.values("product"))}
+
+
+def _turns(movement: StockMovement) -> bool:
+    """Whether a level ran empty or is no longer so: then the product may have run out, or be back, in all."""
+    return (movement.available_before > 0) != (movement.available_after > 0)
+
+
+def _lock_products(products: Collection[int] | QuerySet[Any, Any]) -> None:
+    """Of two transactions that empty, or fill, two warehouses at once, the second must see what the first has left."""
+    # Not against foreign keys to them: orders for the same products go on.
+    rows = Product.objects.select_for_update(no_key=True).filter(pk__in=products)
+    list(rows.order_by("pk").values_list("pk"))
+
+
+def _add_totals(movements: Sequence[StockMovement], levels: Iterable[StockLevel]) -> None:
+    """What is left in all. Of several movements of one product, each begins where the one before it ended."""
+    available: Counter[int] = Counter()
+    unreserved: Counter[int] = Counter()
+    for level in levels:
+        if level.warehouse.is_active:
+            available[level.product_id] += level.available
+            unreserved[level.product_id] += level.unreserved
+    for movement in reversed(movements):
+        product = movement.level.product_id
+        movement.total_available = available[product]
+        movement.total_after = unreserved[product]
+        unreserved[product] -= movement.available_delta if movement.level.warehouse.is_active else 0
+        movement.total_before = unreserved[product]
 
 
 def _write(entry: _Entry, room: _Room, *, now: datetime) -> bool:
@@ -280,8 +314,8 @@ def _refusal(refused: list[_Entry], room: _Room) -> InsufficientStock:
     return InsufficientStock(errors, room=room.word)
 
 
-def _record(entry: _Entry, level: StockLevel, total_available: int, cause: _Cause) -> StockMovement:
-    movement = StockMovement(
+def _movement(entry: _Entry, level: StockLevel, cause: _Cause) -> StockMovement:
+    return StockMovement(
         level=level,
         on_hand_delta=entry.on_hand,
         reserved_delta=entry.reserved,
@@ -295,6 +329,3 @@ def _record(entry: _Entry, level: StockLevel, total_available: int, cause: _Caus
         actor=cause.actor,
         at=cause.now,
     )
-    movement.total_available = total_available
-    movement.save()
-    return movement

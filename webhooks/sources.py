@@ -20,7 +20,7 @@ from webhooks.models import Event
 from webhooks.outbox import amend, emit, retract
 from webhooks.timers import every
 
-__all__ = ["Change", "DomainError", "Fact", "PublicIdField", "WatchedModel", "every", "watch"]
+__all__ = ["Change", "DomainError", "Fact", "PublicIdField", "WatchedModel", "every", "turn", "watch"]
 
 
 class FactQuerySet(models.QuerySet[Any]):
@@ -158,6 +158,40 @@ def watch(model: type[WatchedModel], *, created: EventType | None, updated: Even
 
     created_type = created
     post_save.connect(emit_changes, sender=model, weak=False, dispatch_uid=f"watch.{model._meta.label}")
+
+
+class _Turn:
+    """An event of the running transaction that one of another type would undo; kept as an `_OpenChange` is."""
+
+    def __init__(self, event: Event) -> None:
+        self.event = event
+        self.is_open = True
+
+    def __call__(self) -> None:
+        """Nothing is left to do on commit."""
+
+    @classmethod
+    def find(cls, event_type: EventType, subject: str) -> Self | None:
+        for _, function, *_ in transaction.get_connection().run_on_commit:
+            if isinstance(function, cls) and function.is_open and function.tells(event_type, subject):
+                return function
+        return None
+
+    def tells(self, event_type: EventType, subject: str) -> bool:
+        return (self.event.type, self.event.subject) == (event_type.name, subject)
+
+
+def turn(event_type: EventType, fact: Any, *, back: EventType) -> None:
+    """Emit `event_type`; or, where the running transaction has told `back` of the same subject, take that back.
+
+    So what went one way and the other within a transaction, and that nobody could see, is not told.
+    """
+    undone = _Turn.find(back, event_type.subject.id(fact))
+    if undone is None:
+        transaction.on_commit(_Turn(emit(event_type, fact)))
+    else:
+        retract(undone.event)
+        undone.is_open = False
 
 
 def _emit_created(row: WatchedModel, event_type: EventType | None) -> None:

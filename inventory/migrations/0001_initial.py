@@ -60,6 +60,7 @@ class Migration(migrations.Migration):
                 ('on_hand', models.BigIntegerField(default=0, editable=False)),
                 ('reserved', models.BigIntegerField(default=0, editable=False)),
                 ('safety_stock', models.BigIntegerField(default=0, help_text='Units kept back from every channel but the till.')),
+                ('low_stock_threshold', models.PositiveBigIntegerField(blank=True, help_text='Told of as low when what is available falls to it. Without: never.', null=True)),
                 ('version', models.PositiveBigIntegerField(default=0, editable=False, help_text='Counts its movements.')),
                 ('updated_at', models.DateTimeField(auto_now_add=True, db_index=True)),
                 ('product', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='levels', to='inventory.product')),

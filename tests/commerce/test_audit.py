@@ -66,8 +66,8 @@ class TestFacts:
         report = audit.audit(now=now)
 
         assert report.findings == []
-        # The late scan is told by no event, and the delay by two.
-        assert report.counts["events"] == Event.objects.count() == report.counts["facts"]
+        # The late scan is told by no event, the delay by two, and so is the first stock.
+        assert report.counts["events"] == Event.objects.count() == report.counts["facts"] + 1
         assert report.counts["deliveries"] == Event.objects.count()
         assert TrackingUpdate.objects.filter(is_late=True).count() == 1
 
@@ -200,6 +200,25 @@ class TestCounters:
         assert first.startswith(f"Order {shop.number}, MUG: ")
         assert first.endswith(found)
 
+    @pytest.mark.parametrize(
+        ("sql", "found"),
+        [
+            ("UPDATE orders_orderline SET returned = 1", "the line says 1 returned, its returns have received 0."),
+            (
+                "UPDATE orders_order SET refunded_minor = 5",
+                "it says 5 minor units refunded, its payments and refunds add up to 0.",
+            ),
+            (
+                "UPDATE orders_order SET refund_pending_minor = 5",
+                "it says 5 minor units to be refunded, its payments and refunds add up to 0.",
+            ),
+        ],
+    )
+    def test_names_what_came_back_and_nobody_took(self, shop: Order, now: datetime, sql: str, found: str) -> None:
+        plant(sql)
+
+        assert any(each.endswith(found) for each in findings(now))
+
     def test_names_a_parcel_that_holds_more_than_was_packed(self, shop: Order, now: datetime) -> None:
         plant("UPDATE orders_shipmentline SET quantity = 5")
 
@@ -211,7 +230,7 @@ class TestCommand:
         call_command("audit")
 
         (line,) = capsys.readouterr().out.splitlines()
-        assert line.startswith(f"All is well: {Event.objects.count()} facts, {Event.objects.count()} events, ")
+        assert line.startswith(f"All is well: {Event.objects.count() - 1} facts, {Event.objects.count()} events, ")
 
     def test_lists_what_differs_and_exits_1(self, shop: Order, capsys: pytest.CaptureFixture[str]) -> None:
         plant("UPDATE orders_shipmentline SET quantity = 5")

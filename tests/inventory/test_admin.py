@@ -127,6 +127,28 @@ class TestStockLevels:
         assert (level.safety_stock, balance(level)) == (3, (10, 0, 2))
         assert StockMovement.objects.latest("pk").actor == "admin"
 
+    @pytest.mark.parametrize(("typed", "kept"), [("4", 4), ("0", 0), ("", None)])
+    def test_sets_the_threshold_of_low_stock_without_a_movement(
+        self, admin_client: Client, level: StockLevel, balance: Balance, typed: str, kept: int | None
+    ) -> None:
+        page = url("stocklevel", "change", level.pk)
+        admin_client.post(page, {"safety_stock": "0", "low_stock_threshold": "7"})
+
+        admin_client.post(page, {"safety_stock": "0", "low_stock_threshold": typed})
+
+        level.refresh_from_db()
+        assert (level.low_stock_threshold, balance(level)) == (kept, (10, 0, 1))
+
+    @pytest.mark.parametrize("threshold", ["-1", "x", "1" + "0" * 30])
+    def test_refuses_a_threshold_that_is_none(self, admin_client: Client, level: StockLevel, threshold: str) -> None:
+        form = {"safety_stock": "3", "low_stock_threshold": threshold}
+
+        answer = admin_client.post(url("stocklevel", "change", level.pk), form)
+
+        assert list(answer.context["adminform"].form.errors) == ["low_stock_threshold"]
+        level.refresh_from_db()
+        assert (level.low_stock_threshold, level.safety_stock) == (None, 0)
+
     def test_an_unchanged_safety_stock_is_no_movement(
         self, admin_client: Client, level: StockLevel, balance: Balance
     ) -> None:
