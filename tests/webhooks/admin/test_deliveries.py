@@ -112,7 +112,7 @@ class TestFinding:
     def test_by_state_subscription_type_and_label(
         self, staff: Client, receiver: Receiver, failed: Delivery, now: datetime
     ) -> None:
-        other = make_subscription(receiver.url, now=now, name="Other", event_types=["inventory.*"])
+        other = make_subscription(receiver.url, now=now, name="Other", event_types=["inventory.updated"])
         make_product("HAT")
         (told,) = Delivery.objects.filter(subscription=other)
         send_now(told)
