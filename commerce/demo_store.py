@@ -58,6 +58,7 @@ def load() -> None:
     for email, (name, phone, locale) in CUSTOMERS.items():
         Customer.objects.get_or_create(email=email, defaults={"name": name, "phone": phone, "locale": locale})
     _hire()
+    _write_to_shoppers()
 
 
 def _stock_up(product: Product, warehouse: Warehouse, units: int) -> None:
@@ -90,6 +91,12 @@ def _group(name: str, app_labels: Sequence[str]) -> Group:
         permissions = Permission.objects.filter(content_type__app_label__in=app_labels)
         group.permissions.set(permissions.exclude(codename__startswith="delete_"))
     return group
+
+
+def _write_to_shoppers() -> None:
+    if not Subscription.objects.filter(channel=Subscription.Channel.EMAIL).exists():
+        messages = subscriptions.start_messages(by=ACTOR, now=timezone.now())
+        subscriptions.resume(messages, by=ACTOR, now=timezone.now())
 
 
 def login_hint() -> str:

@@ -1,6 +1,6 @@
 """The event types of orders, parcels, payments and customers."""
 
-from orders import examples, serializers
+from orders import examples, messages, serializers
 from webhooks.catalogue import EventType, Subject, declare
 
 ORDER = Subject(
@@ -29,6 +29,7 @@ ORDER_CONFIRMED = EventType(
     subject=ORDER,
     serializer=serializers.OrderConfirmed,
     example=examples.ORDER_CONFIRMED,
+    wording=messages.CONFIRMED,
 )
 ORDER_PACKED = EventType(
     name="order.packed",
@@ -36,6 +37,7 @@ ORDER_PACKED = EventType(
     subject=ORDER,
     serializer=serializers.OrderPacked,
     example=examples.ORDER_PACKED,
+    wording=messages.PACKED,
 )
 ORDER_SHIPPED = EventType(
     name="order.shipped",
@@ -43,6 +45,7 @@ ORDER_SHIPPED = EventType(
     subject=ORDER,
     serializer=serializers.OrderShipped,
     example=examples.ORDER_SHIPPED,
+    wording=messages.SHIPPED,
 )
 ORDER_DELIVERED = EventType(
     name="order.delivered",
@@ -50,6 +53,7 @@ ORDER_DELIVERED = EventType(
     subject=ORDER,
     serializer=serializers.OrderDelivered,
     example=examples.ORDER_DELIVERED,
+    wording=messages.DELIVERED,
 )
 ORDER_CANCELLED = EventType(
     name="order.cancelled",
@@ -120,6 +124,7 @@ ORDER_TRACKING_UPDATED = EventType(
     subject=ORDER,
     serializer=serializers.OrderTracking,
     example=examples.ORDER_TRACKING_UPDATED,
+    wording=messages.OUT_FOR_DELIVERY,
 )
 ORDER_TRACKING_EXCEPTION = EventType(
     name="order.tracking.exception",

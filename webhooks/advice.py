@@ -47,6 +47,26 @@ ADVICE = {
         "Our worker stopped while sending, so we do not know what came of it.",
         "Nothing to do: it was sent again with the same id, by which the receiver can tell the copy.",
     ),
+    "mail_server": Advice(
+        "The mail server could not be reached, or did not answer in time.",
+        "Check EMAIL_URL, and that the mail server is running and lets us in; we keep trying.",
+    ),
+    "mail_login": Advice("The mail server refused our login.", "Correct the user and the password in EMAIL_URL."),
+    "mail_refused": Advice(
+        "The mail server did not take the message.",
+        "Its words below say why: often a sender it does not know, or too many messages at once. We keep trying.",
+    ),
+    "no_mailbox": Advice(
+        "There is no such mailbox, so it is not tried again.",
+        "Ask the shopper for the right address, and send the message yourself.",
+    ),
+    "no_address": Advice(
+        "There is no e-mail address to write to, so nothing was sent.", "Reach the shopper in another way."
+    ),
+    "no_text": Advice(
+        "There is no message for this event any more, so nothing was sent.",
+        "If there should be one, write it and resend.",
+    ),
 }
 
 

@@ -43,8 +43,9 @@ REPLAYS_SHOWN = 20
 
 
 def saved_subscriptions() -> QuerySet[Subscription]:
-    """A draft belongs to the admin's four steps."""
-    return Subscription.objects.exclude(state=Subscription.State.DRAFT)
+    """A draft belongs to the admin's four steps, and messages to shoppers to the admin alone."""
+    webhooks = Subscription.objects.filter(channel=Subscription.Channel.WEBHOOK)
+    return webhooks.exclude(state=Subscription.State.DRAFT)
 
 
 def logged_deliveries() -> QuerySet[Delivery]:

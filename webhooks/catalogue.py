@@ -28,11 +28,21 @@ class Subject:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Wording:
+    """What a shopper can be told of an event, as `messages` reads it; with a `status`, only when it turns to that."""
+
+    subject: str
+    text: str
+    status: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class EventType:
     """A kind of event. `serializer` turns the fact it is emitted for into `data`; `example` is one such `data`.
 
     One serializer serves every fact, so it may keep nothing of one: making its fields costs more than reading them.
     `is_snapshot`: `data` is all there is to know of the subject, so that the newest one makes the older ones needless.
+    `wording` is the message that a new set of messages to shoppers begins with.
     """
 
     name: str
@@ -41,6 +51,7 @@ class EventType:
     serializer: type[Serializer[Any]]
     example: Mapping[str, Any]
     is_snapshot: bool = False
+    wording: Wording | None = None
 
     def data_of(self, fact: Any) -> Any:
         return self._serializer.to_representation(fact)

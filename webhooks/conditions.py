@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cache
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from django.db import models
 
@@ -51,8 +51,12 @@ _SAME = frozenset({Operator.EQ, Operator.NE})
 
 
 class Condition(TypedDict):
-    """`value` is a list with `in` and `not_in`; None, with `eq` and `ne`, is a field that holds nothing."""
+    """`value` is a list with `in` and `not_in`; None, with `eq` and `ne`, is a field that holds nothing.
 
+    One with an `event_type` speaks of that event only.
+    """
+
+    event_type: NotRequired[str]
     field: str
     operator: str
     value: Any
@@ -184,7 +188,11 @@ def unmet(conditions: Sequence[Condition], event_type: EventType, data: Mapping[
     if not conditions:
         return None
     fields = _fields_of(event_type.serializer)
-    spoken_of = (condition for condition in conditions if condition["field"] in fields)
+    spoken_of = (
+        condition
+        for condition in conditions
+        if condition["field"] in fields and condition.get("event_type") in (None, event_type.name)
+    )
     return next((each for each in spoken_of if not _is_met(each, fields[each["field"]], data)), None)
 
 
@@ -227,4 +235,5 @@ def in_words(condition: Condition) -> str:
     value = condition["value"]
     values = value if isinstance(value, list) else [value]
     shown = ", ".join(json.dumps(each, ensure_ascii=False) for each in values)
-    return f"{condition['field']} {Operator(condition['operator']).label} {shown}"
+    whose = f" of {condition['event_type']}" if "event_type" in condition else ""
+    return f"{condition['field']}{whose} {Operator(condition['operator']).label} {shown}"

@@ -15,9 +15,10 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from webhooks import health, retry, signing, transport
+from webhooks.channels import email
 from webhooks.claims import Claimed, held_by, released
 from webhooks.models import Delivery, Subscription
-from webhooks.transport import Outcome
+from webhooks.transport import UNDELIVERABLE, Outcome
 
 State = Delivery.State
 
@@ -32,7 +33,14 @@ class Sent:
 
 
 def send(claimed: Claimed, *, now: datetime) -> Sent:
-    """One attempt, signed for this moment. Touches no database."""
+    """One attempt. Touches no database."""
+    if claimed.subscription.channel == Subscription.Channel.EMAIL:
+        return Sent(claimed, email.send(claimed))
+    return Sent(claimed, _post(claimed, now=now))
+
+
+def _post(claimed: Claimed, *, now: datetime) -> Outcome:
+    """Signed for this moment."""
     subscription = claimed.subscription
     body = claimed.body.encode()
     headers = request_headers(
@@ -40,8 +48,7 @@ def send(claimed: Claimed, *, now: datetime) -> Sent:
     )
     if claimed.redelivery:
         headers["webhook-redelivery"] = "true"
-    outcome = transport.post(subscription.url, headers=headers, body=body, masked=list(subscription.headers))
-    return Sent(claimed, outcome)
+    return transport.post(subscription.url, headers=headers, body=body, masked=list(subscription.headers))
 
 
 def request_headers(
@@ -154,17 +161,15 @@ def _settle(batch: Sequence[Sent], *, owner: str, now: datetime) -> int:
 
 
 def _after_failure(sent: Sent, *, now: datetime) -> dict[str, Any]:
-    """Due again by the schedule, or parked when that has run out."""
+    """Due again by the schedule, or parked when that has run out; at its end if trying again would be in vain."""
     claimed, outcome = sent.claimed, sent.outcome
+    said = {"last_status_code": outcome.status_code, "last_reason": outcome.reason}
+    if outcome.reason in UNDELIVERABLE:
+        return {**released(State.SKIPPED, None), **said}
     due = retry.next_attempt_at(
         claimed.attempt_count + 1 - claimed.attempts_before,
         steps=retry.schedule(claimed.subscription.retry_schedule),
         failed_at=now,
         retry_after=retry.parse_retry_after(outcome.retry_after, now=now) if outcome.retry_after else None,
     )
-    return {
-        **released(State.PENDING if due else State.PARKED, due),
-        "lane": Delivery.Lane.LATE,
-        "last_status_code": outcome.status_code,
-        "last_reason": outcome.reason,
-    }
+    return {**released(State.PENDING if due else State.PARKED, due), "lane": Delivery.Lane.LATE, **said}

@@ -52,6 +52,8 @@ def examine(subscription: Subscription, *, by: str, now: datetime) -> list[Findi
     """
     if subscription.state == Subscription.State.DRAFT:
         raise SubscriptionConflict(f"{subscription} is a draft: finish its set-up first.")
+    if subscription.channel != Subscription.Channel.WEBHOOK:
+        raise SubscriptionConflict(f"{subscription} goes out by e-mail: there is no receiver to examine.")
     return list(_findings(subscription, Ping(subscription.public_id, subscription.name, by, now)))
 
 

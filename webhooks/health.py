@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from webhooks import notices, retry
 from webhooks.claims import Claimed
 from webhooks.models import Subscription
-from webhooks.transport import Outcome, Reason
+from webhooks.transport import UNDELIVERABLE, Outcome, Reason
 
 logger = logging.getLogger(__name__)
 
@@ -32,9 +32,12 @@ def learn(answers: Iterable[Answer], *, now: datetime) -> None:
     """Keep how those are doing that answered, in the transaction that records the answers.
 
     No statement while all were well and answered well. Else one for all of them, and one for each that has changed.
+    What is undeliverable is no fault of who was to take it.
     """
     by_subscription: dict[int, list[Answer]] = defaultdict(list)
     for claimed, outcome in answers:
+        if outcome.reason in UNDELIVERABLE:
+            continue
         by_subscription[claimed.subscription.pk].append((claimed, outcome))
     news = {pk: said for pk, said in by_subscription.items() if any(_is_news(*answer) for answer in said)}
     if news:

@@ -23,7 +23,11 @@ class PresentSubscriptions(models.Manager["Subscription"]):
 
 
 class Subscription(models.Model):
-    """A system to be told: where, of what, with which headers and secrets."""
+    """A system to be told: where, of what, with which headers and secrets; or the messages that shoppers get."""
+
+    class Channel(models.TextChoices):
+        WEBHOOK = "webhook", "Webhook"
+        EMAIL = "email", "Message to the shopper by e-mail"
 
     class State(models.TextChoices):
         DRAFT = "draft", "Draft"
@@ -37,12 +41,15 @@ class Subscription(models.Model):
 
     public_id = PublicIdField("sub")
     name = models.CharField(max_length=100)
+    channel = models.CharField(max_length=10, choices=Channel, default=Channel.WEBHOOK)
     # Not a URLField: that refuses the bare host names of private networks. `subscriptions.check_url` is the judge.
     url = models.CharField("callback URL", max_length=2000)
     event_types = models.JSONField(default=list, help_text='Names, groups such as "order.*", or "*" for everything.')
     # As `conditions.check` lets them pass: {"field": "channel", "operator": "eq", "value": "pos"}.
     conditions = models.JSONField(default=list, blank=True)
     compact = models.BooleanField("latest wins", default=False)
+    # By e-mail only, as `messages.check` lets them pass.
+    messages = models.JSONField(default=list, blank=True)
     headers = EncryptedJSONField(default=dict)
     # Newest first, as `signing.new_secret` makes them: {"secret": "whsec_…", "created_at": a moment, "expires_at": one
     # or null}.

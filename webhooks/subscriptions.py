@@ -10,15 +10,17 @@ from urllib.parse import urlsplit
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from webhooks import catalogue, conditions, guard, notices, retry, signing
+from webhooks import catalogue, conditions, guard, messages, notices, retry, signing
 from webhooks.conditions import Condition
 from webhooks.drain import send_now
 from webhooks.errors import DomainError
 from webhooks.events import TEST, Ping
+from webhooks.messages import Message
 from webhooks.models import Delivery, Subscription
 from webhooks.outbox import emit
 from webhooks.signing import Scheme
 
+Channel = Subscription.Channel
 ROTATION_OVERLAP = timedelta(hours=24)
 LOOK_UP_S = 5.0
 MAX_URL = 2000
@@ -64,6 +66,21 @@ def start_draft(owner: User) -> Subscription:
     return Subscription.objects.create(created_by=owner, state_changed_by=owner.get_username())
 
 
+def start_messages(*, by: str, now: datetime) -> Subscription:
+    """Messages to shoppers in the catalogue's words, paused until they are resumed; later ones wait for earlier."""
+    subscription = Subscription(
+        name="Messages to shoppers",
+        channel=Channel.EMAIL,
+        ordering=Subscription.Ordering.STRICT,
+        state=Subscription.State.PAUSED,
+        state_changed_by=by,
+        created_at=now,
+    )
+    messages.adopt(subscription, messages.suggested())
+    subscription.save()
+    return subscription
+
+
 def create(
     *,
     name: str,
@@ -89,7 +106,7 @@ def activate(subscription: Subscription, *, by: str, now: datetime, signature: S
     """
     check(subscription)
     first: dict[str, Any] = dict(Subscription.WELL)
-    if not subscription.secrets:
+    if subscription.channel == Channel.WEBHOOK and not subscription.secrets:
         subscription.secrets = first["secrets"] = [_new_secret(signature, now=now)]
     if subscription.state == Subscription.State.DRAFT:
         first["wants_since"] = now
@@ -99,10 +116,13 @@ def activate(subscription: Subscription, *, by: str, now: datetime, signature: S
 
 
 def check(subscription: Subscription) -> None:
-    check_url(subscription.url)
-    check_event_types(subscription.event_types)
-    check_conditions(subscription.conditions, subscription.event_types)
-    check_headers(subscription.headers)
+    if subscription.channel == Channel.EMAIL:
+        check_messages(subscription.messages)
+    else:
+        check_url(subscription.url)
+        check_event_types(subscription.event_types)
+        check_conditions(subscription.conditions, subscription.event_types)
+        check_headers(subscription.headers)
     check_retry_schedule(subscription.retry_schedule)
 
 
@@ -140,6 +160,14 @@ def check_conditions(wished: Sequence[Condition], event_types: Sequence[str]) ->
         conditions.check(wished, event_types)
     except conditions.InvalidCondition as error:
         raise InvalidSubscription(str(error), field="conditions") from None
+
+
+def check_messages(written: Sequence[Message]) -> None:
+    """Each must have a subject and a text, and ask for nothing that its event does not have."""
+    try:
+        messages.check(written)
+    except messages.InvalidMessage as error:
+        raise InvalidSubscription(str(error), field="messages") from None
 
 
 def check_headers(headers: Mapping[str, str]) -> None:
@@ -208,6 +236,7 @@ def rotate_secret(
 
     `signature` None keeps the kind that it has; another kind takes over as the overlap ends.
     """
+    _expect_webhook(subscription)
     locked = Subscription.objects.select_for_update().get(pk=subscription.pk)
     ends = (now + overlap).isoformat()
     old = [kept | {"expires_at": kept["expires_at"] or ends} for kept in _live(locked, now=now)]
@@ -220,6 +249,7 @@ def rotate_secret(
 @transaction.atomic
 def revoke_old_secrets(subscription: Subscription, *, now: datetime) -> None:
     """End the overlap at once: from now on only the newest secret signs. Raises SubscriptionConflict."""
+    _expect_webhook(subscription)
     locked = Subscription.objects.select_for_update().get(pk=subscription.pk)
     newest, *old = _live(locked, now=now)
     if not old:
@@ -243,6 +273,7 @@ def keys_in_use(subscription: Subscription, *, now: datetime) -> list[KeyInUse]:
 
 def send_test(subscription: Subscription, *, by: str, now: datetime) -> Delivery:
     """Send `webhook.test` at once, to this subscription only; the delivery's attempt tells what it answered."""
+    _expect_webhook(subscription)
     _expect(subscription, Subscription.State.ACTIVE)
     fact = Ping(subscription.public_id, subscription.name, by, now)
     with transaction.atomic():
@@ -260,6 +291,11 @@ def _new_secret(signature: Scheme, *, now: datetime) -> dict[str, Any]:
 def _live(subscription: Subscription, *, now: datetime) -> list[dict[str, Any]]:
     alive = set(subscription.live_secrets(now=now))
     return [kept for kept in subscription.secrets if kept["secret"] in alive]
+
+
+def _expect_webhook(subscription: Subscription) -> None:
+    if subscription.channel != Channel.WEBHOOK:
+        raise SubscriptionConflict(f"{subscription} goes out by e-mail: it has no callback URL and no secret.")
 
 
 def _expect(subscription: Subscription, *states: Subscription.State) -> None:

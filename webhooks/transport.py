@@ -5,7 +5,6 @@ import socket
 import ssl
 import threading
 import time
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,7 +20,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 
-from webhooks import guard
+from webhooks import deadline, guard
+from webhooks.deadline import Deadline
 
 CONNECT_TIMEOUT_S = 5.0
 DEADLINE_S = 15.0
@@ -46,6 +46,17 @@ class Reason(StrEnum):
     BLOCKED_ADDRESS = "blocked_address"
     BAD_RESPONSE = "bad_response"
     WORKER_LOST = "worker_lost"
+    # Of messages by e-mail.
+    MAIL_SERVER = "mail_server"
+    MAIL_LOGIN = "mail_login"
+    MAIL_REFUSED = "mail_refused"
+    NO_MAILBOX = "no_mailbox"
+    NO_ADDRESS = "no_address"
+    NO_TEXT = "no_text"
+
+
+# Nothing would change if it were tried again, and nobody's server is at fault.
+UNDELIVERABLE = frozenset({Reason.NO_MAILBOX, Reason.NO_ADDRESS, Reason.NO_TEXT})
 
 
 @dataclass(slots=True)
@@ -69,14 +80,14 @@ def post(url: str, *, headers: Mapping[str, str], body: bytes, masked: Sequence[
 
     `masked` names request headers, besides the well-known ones, whose values the log must not show.
     """
-    outcome = Outcome(started_at=datetime.now(UTC), request_headers=_loggable(headers.items(), masked))
+    outcome = Outcome(started_at=datetime.now(UTC), request_headers=loggable(headers.items(), masked))
     started = time.monotonic()
-    with _Deadline(started + DEADLINE_S) as deadline:
+    with Deadline(started + DEADLINE_S) as ends:
         try:
             _exchange(outcome, url, headers, body)
         except Exception as error:
             outcome.reason, outcome.detail = _explain(error)
-        if deadline.expired and outcome.status_code is None:
+        if ends.expired and outcome.status_code is None:
             outcome.reason, outcome.detail = Reason.TIMEOUT, f"No complete answer within {DEADLINE_S:.0f} s."
     outcome.duration_ms = round((time.monotonic() - started) * 1000)
     return outcome
@@ -96,7 +107,7 @@ def shake_hands(url: str) -> Handshake:
     """Connect as `post` would and send nothing, to see the certificate. Never raises for what the world does."""
     started = time.monotonic()
     reason, detail, valid_until = None, "", None
-    with _Deadline(started + DEADLINE_S):
+    with Deadline(started + DEADLINE_S):
         try:
             valid_until = _certificate_end(url)
         except Exception as error:
@@ -131,7 +142,7 @@ def _exchange(outcome: Outcome, url: str, headers: Mapping[str, str], body: byte
         proxies={},
     )
     outcome.status_code = response.status_code
-    outcome.response_headers = _loggable(response.raw.headers.items())
+    outcome.response_headers = loggable(response.raw.headers.items())
     outcome.retry_after = response.headers.get("retry-after")
     outcome.reason, outcome.detail = _judge(response)
     if outcome.reason is Reason.BAD_RESPONSE:
@@ -162,7 +173,7 @@ def _judge(response: requests.Response) -> tuple[Reason | None, str]:
     if code == 410:
         return Reason.GONE, "The receiver says it is gone for good."
     if 300 <= code <= 399:
-        place = _clean(response.headers.get("location", "nowhere"))[:300]
+        place = clean(response.headers.get("location", "nowhere"))[:300]
         return Reason.REDIRECT, f"The receiver redirects to {place}; redirects are never followed."
     if 400 <= code <= 499:
         return Reason.HTTP_4XX, f"The receiver refused it with {code}."
@@ -183,18 +194,18 @@ def _read_body(outcome: Outcome, response: requests.Response) -> None:
         response.raw.close()
     else:
         response.raw.release_conn()
-    outcome.response_body = _clean(body[:BODY_LIMIT].decode("utf-8", "replace"))
+    outcome.response_body = clean(body[:BODY_LIMIT].decode("utf-8", "replace"))
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """PostgreSQL stores no NUL, and nobody can read a lone surrogate."""
     return text.replace("\x00", "�").encode("utf-8", "replace").decode()
 
 
-def _loggable(headers: Any, masked: Sequence[str] = ()) -> list[list[str]]:
+def loggable(headers: Any, masked: Sequence[str] = ()) -> list[list[str]]:
     hidden = _MASKED | {name.lower() for name in masked}
     return [
-        [_clean(name)[:HEADER_LIMIT], MASK if name.lower() in hidden else _clean(value)[:HEADER_LIMIT]]
+        [clean(name)[:HEADER_LIMIT], MASK if name.lower() in hidden else clean(value)[:HEADER_LIMIT]]
         for name, value in list(headers)[:HEADERS_KEPT]
     ]
 
@@ -213,11 +224,11 @@ _FAULTS: list[tuple[type[Exception], Reason, str]] = [
 def _explain(error: Exception) -> tuple[Reason, str]:
     for kind, reason, words in _FAULTS:
         if isinstance(error, kind):
-            return reason, _clean(words.format(error=_innermost(error)))[:500]
+            return reason, clean(words.format(error=_innermost(error)))[:500]
     if isinstance(_innermost(error), _NoConnection):
         return Reason.CONNECT, str(_innermost(error))[:500]
     if isinstance(error, (requests.exceptions.RequestException, HTTPError, OSError, ValueError)):
-        return Reason.BAD_RESPONSE, _clean(f"The connection broke before a valid answer: {_innermost(error)}")[:500]
+        return Reason.BAD_RESPONSE, clean(f"The connection broke before a valid answer: {_innermost(error)}")[:500]
     raise error
 
 
@@ -259,7 +270,7 @@ class _Guarded:
             else:
                 # A second handle on the same connection: the deadline can cut it even in the TLS handshake.
                 self.wire = socket.socket(fileno=os.dup(connected.fileno()))
-                self.watch()
+                deadline.watch(self.wire)
                 return connected
         raise _NoConnection(f"{self.host}:{self.port} does not accept connections: {fault}.")
 
@@ -274,13 +285,8 @@ class _Guarded:
             raise
         return sock
 
-    def watch(self) -> None:
-        deadline: _Deadline | None = getattr(_running, "deadline", None)
-        if deadline is not None:
-            deadline.wire = self.wire
-
     def request(self, *args: Any, **kwargs: Any) -> None:
-        self.watch()
+        deadline.watch(self.wire)
         super().request(*args, **kwargs)  # type: ignore[misc]
 
     def close(self) -> None:
@@ -332,86 +338,3 @@ def _session() -> requests.Session:
         session.mount("https://", adapter)
         _running.session = session
     return session
-
-
-class _Deadline:
-    """Cuts the connection of the attempt this thread is making when its time is up.
-
-    `requests` bounds each read only: a receiver that drips a byte now and then would hold the thread for ever.
-    """
-
-    def __init__(self, at: float) -> None:
-        self.at = at
-        self.wire: socket.socket | None = None
-        self.expired = self.done = False
-
-    def __enter__(self) -> "_Deadline":
-        _running.deadline = self
-        _watchdog.add(self)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.done = True
-        _running.deadline = None
-
-    def expire(self) -> None:
-        self.expired = True
-        if self.wire is not None:
-            try:
-                self.wire.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                return  # It has ended by itself.
-
-
-class _Watchdog:
-    """One thread, while there are attempts. All have the same time, so the first to begin is the first to end."""
-
-    TICK_S = 0.2
-    # Starting a thread costs more than an attempt: it outlives the pauses between them.
-    IDLE_S = 5.0
-
-    def __init__(self) -> None:
-        self.waiting: deque[_Deadline] = deque()
-        self.turning = threading.Lock()
-        self.pid = 0
-
-    def add(self, deadline: _Deadline) -> None:
-        self.waiting.append(deadline)
-        if self.pid != os.getpid():
-            self._start()
-
-    def _start(self) -> None:
-        with self.turning:
-            if self.pid != os.getpid():
-                self.pid = os.getpid()
-                threading.Thread(target=self._watch, name="deadlines", daemon=True).start()
-
-    def _watch(self) -> None:
-        idle_since = time.monotonic()
-        while True:
-            time.sleep(self.TICK_S)
-            now = time.monotonic()
-            if self._cut(now):
-                idle_since = now
-            elif now - idle_since > self.IDLE_S and self._ends():
-                return
-
-    def _ends(self) -> bool:
-        """Not if an attempt began that saw this thread and started none."""
-        with self.turning:
-            self.pid = 0
-            if self.waiting:
-                self.pid = os.getpid()
-            return not self.pid
-
-    def _cut(self, now: float) -> bool:
-        """Whether there was anything to watch."""
-        watched = bool(self.waiting)
-        while self.waiting and (self.waiting[0].done or self.waiting[0].at <= now):
-            deadline = self.waiting.popleft()
-            if not deadline.done:
-                deadline.expire()
-        return watched
-
-
-_watchdog = _Watchdog()

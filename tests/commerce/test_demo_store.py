@@ -12,7 +12,7 @@ pytestmark = pytest.mark.django_db
 
 
 def counted() -> list[int]:
-    models = (Product, Warehouse, StockLevel, StockMovement, Customer, User, Event)
+    models = (Product, Warehouse, StockLevel, StockMovement, Customer, User, Event, Subscription)
     return [model._default_manager.count() for model in models]
 
 
@@ -43,6 +43,12 @@ class TestSeed:
         call_command("seed")
 
         assert Event.objects.filter(type="inventory.updated").count() == StockLevel.objects.count()
+
+    def test_writes_to_shoppers(self) -> None:
+        call_command("seed")
+
+        subscription = Subscription.objects.get()
+        assert (subscription.channel, subscription.state, len(subscription.messages)) == ("email", "active", 5)
 
     def test_leaves_what_the_merchant_changed(self) -> None:
         call_command("seed")

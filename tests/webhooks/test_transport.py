@@ -17,7 +17,7 @@ from pytest_django.fixtures import Settings
 
 from tests import receiver as misbehaving
 from tests.receiver import Answer, Receiver, Reply, Wire, redirect, running_receiver
-from webhooks import guard, transport
+from webhooks import deadline, guard, transport
 from webhooks.transport import MASK, Outcome, Reason
 
 
@@ -406,7 +406,7 @@ class TestDeadline:
         assert second.reason is None
 
     def test_leaves_no_thread_behind(self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(transport._Watchdog, "IDLE_S", 0.0)
+        monkeypatch.setattr(deadline.Watchdog, "IDLE_S", 0.0)
         post(receiver.url)
         time.sleep(1.0)
 

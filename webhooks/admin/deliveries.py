@@ -232,8 +232,10 @@ def _description(delivery: Delivery) -> dict[str, Any]:
     now = timezone.now()
     newest = list(delivery.attempts.order_by("-number")[:ATTEMPTS_SHOWN])
     body = delivery.event.body
+    is_email = delivery.subscription.channel == Subscription.Channel.EMAIL
     return {
         "delivery": delivery,
+        "is_email": is_email,
         "status": wording.delivery_badge(delivery),
         "about": label_link(delivery.label),
         "created": wording.moment(delivery.created_at, now=now),
@@ -245,7 +247,7 @@ def _description(delivery: Delivery) -> dict[str, Any]:
         "pretty_body": json.dumps(json.loads(body), indent=2, ensure_ascii=False),
         "successor": compaction.successor(delivery) if delivery.state == State.SUPERSEDED else None,
         "advice": advice(delivery.last_reason) if delivery.last_reason else None,
-        "curl": curl(newest[0], body) if newest else "",
+        "curl": curl(newest[0], body) if newest and not is_email else "",
         "attempts": [
             (
                 each,

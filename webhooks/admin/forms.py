@@ -143,13 +143,25 @@ class SaveForm(forms.ModelForm):  # type: ignore[type-arg]
         fields = ()
 
 
-class SubscriptionForm(AddressForm, EventsForm, HeadersForm):
+class DeliveryForm(forms.ModelForm):  # type: ignore[type-arg]
     retry_schedule = RetryScheduleField(
         required=False,
         help_text="Seconds to wait after each failure, with commas between. Empty: ten attempts over three days.",
         widget=forms.TextInput(attrs={"class": "vTextField", "placeholder": "5, 300, 1800, 7200, 18000"}),
     )
 
+    class Meta:
+        model = Subscription
+        fields = ("retry_schedule", "max_in_flight", "max_per_second")
+
+    def clean_retry_schedule(self) -> list[int] | None:
+        schedule: list[int] | None = self.cleaned_data["retry_schedule"]
+        with refusals_in_words():
+            subscriptions.check_retry_schedule(schedule)
+        return schedule
+
+
+class SubscriptionForm(AddressForm, EventsForm, HeadersForm, DeliveryForm):
     class Meta:
         model = Subscription
         fields = (
@@ -164,9 +176,3 @@ class SubscriptionForm(AddressForm, EventsForm, HeadersForm):
             "max_in_flight",
             "max_per_second",
         )
-
-    def clean_retry_schedule(self) -> list[int] | None:
-        schedule: list[int] | None = self.cleaned_data["retry_schedule"]
-        with refusals_in_words():
-            subscriptions.check_retry_schedule(schedule)
-        return schedule

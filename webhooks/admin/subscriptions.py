@@ -4,9 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -18,16 +19,19 @@ from django.views.decorators.http import require_POST
 from webhooks import doctor, standing, subscriptions
 from webhooks.admin import health, wording
 from webhooks.admin.forms import OPTIONS, SubscriptionForm, folded
+from webhooks.admin.message_fields import MessagesForm
 from webhooks.admin.recovery import RecoveryAdmin
 from webhooks.admin.setup import furthest, step_url
 from webhooks.advice import advice
 from webhooks.conditions import in_words
 from webhooks.errors import DomainError
+from webhooks.messages import DERIVED
 from webhooks.models import Attempt, Delivery, Subscription
 from webhooks.signing import Scheme
 from webhooks.standing import Health
 
 State = Subscription.State
+Channel = Subscription.Channel
 OPEN = (Delivery.State.PENDING, Delivery.State.SENDING, Delivery.State.PARKED)
 EVENTS_SHOWN = 3
 
@@ -90,6 +94,7 @@ class SubscriptionAdmin(RecoveryAdmin):
         return [
             path("<int:pk>/ready/", wrap(self.ready_view), name=f"{prefix}_ready"),
             path("<int:pk>/test/", wrap(require_POST(self.test_view)), name=f"{prefix}_test"),
+            path("messages/", wrap(require_POST(self.messages_view)), name=f"{prefix}_messages"),
             path("<int:pk>/doctor/", wrap(require_POST(self.doctor_view)), name=f"{prefix}_doctor"),
             *(path(f"<int:pk>/{name}/", verb, {"name": name}, name=f"{prefix}_{name}") for name in VERBS),
             *super().get_urls(),
@@ -115,7 +120,7 @@ class SubscriptionAdmin(RecoveryAdmin):
             '<a class="row-title" href="{}">{}</a><span class="sub">{}</span>',
             reverse("admin:webhooks_subscription_change", args=[subscription.pk]),
             subscription.name or "Unnamed",
-            subscription.url,
+            subscription.get_channel_display() if subscription.channel == Channel.EMAIL else subscription.url,
         )
 
     @admin.display(description="Events")
@@ -154,8 +159,18 @@ class SubscriptionAdmin(RecoveryAdmin):
 
     # The change page
 
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        if obj is not None and obj.channel == Channel.EMAIL:
+            kwargs["form"] = MessagesForm
+        return super().get_form(request, obj, change=change, **kwargs)
+
     def get_fieldsets(self, request: HttpRequest, obj: Subscription | None = None) -> Any:
         """Who may only look sees the headers' names: the admin would show a read-only field in clear."""
+        if obj is not None and obj.channel == Channel.EMAIL:
+            return (
+                ("Messages", {"fields": ("name", "messages")}),
+                ("Delivery", {"fields": ("retry_schedule", "max_in_flight", "max_per_second")}),
+            )
         headers = "headers" if self.has_change_permission(request, obj) else "header_names"
         return (
             ("Callback URL", {"fields": ("name", "url")}),
@@ -183,7 +198,7 @@ class SubscriptionAdmin(RecoveryAdmin):
 
     def save_model(self, request: HttpRequest, obj: Subscription, form: Any, change: bool) -> None:
         """Only what was changed here: its state may change meanwhile, by itself or by a colleague."""
-        obj.save(update_fields=form.changed_data)
+        obj.save(update_fields=[*form.changed_data, *(DERIVED if "messages" in form.changed_data else ())])
 
     def _overview(self, request: HttpRequest, subscription: Subscription) -> dict[str, Any]:
         now = timezone.now()
@@ -217,8 +232,20 @@ class SubscriptionAdmin(RecoveryAdmin):
 
     # After saving, and the switches
 
+    def messages_view(self, request: HttpRequest) -> HttpResponse:
+        """New ones, to be read and changed on their page before they are switched on."""
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        by = request.user.get_username()
+        subscription = subscriptions.start_messages(by=by, now=timezone.now())
+        self.log_addition(request, subscription, [{"added": {}}])
+        messages.info(request, "Nothing is sent yet. Change the messages to your taste, save them, and resume.")
+        return redirect("admin:webhooks_subscription_change", subscription.pk)
+
     def ready_view(self, request: HttpRequest, pk: int) -> HttpResponseBase:
         subscription = self._get(request, pk)
+        if subscription.channel != Channel.WEBHOOK:
+            raise Http404("It has no secret.")
         if subscription.state == State.DRAFT:
             return redirect(step_url(subscription, furthest(subscription)))
         now = timezone.now()
@@ -274,9 +301,9 @@ class SubscriptionAdmin(RecoveryAdmin):
             done = VERBS[name](subscription, request)
         except DomainError as error:
             messages.error(request, str(error))
-        else:
-            self.log_change(request, subscription, done)
-            messages.success(request, done)
+            return redirect("admin:webhooks_subscription_change", pk)
+        self.log_change(request, subscription, done)
+        messages.success(request, done)
         return redirect(_SHOWN_AFTER.get(name, "admin:webhooks_subscription_change"), pk)
 
     def _test_answer(self, request: HttpRequest, subscription: Subscription) -> dict[str, Any] | None:

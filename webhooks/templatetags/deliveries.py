@@ -8,6 +8,7 @@ from django.template.context import RequestContext
 from django.utils import timezone
 
 from webhooks.admin import wording
+from webhooks.advice import advice
 from webhooks.models import Delivery, Event, Subscription
 
 register = template.Library()
@@ -59,7 +60,7 @@ def _why(delivery: Delivery) -> str:
     """Why it has not been sent, where the state alone does not say so."""
     match delivery.state, delivery.subscription.state:
         case State.SKIPPED, _:
-            return "the subscription was disabled"
+            return advice(delivery.last_reason).meaning if delivery.last_reason else "the subscription was disabled"
         case State.SUPERSEDED, _:
             return "a newer one goes in its place"
         case State.PENDING, Subscription.State.PAUSED:

@@ -1,0 +1,1 @@
+"""How a delivery leaves us: a claimed delivery -> something sent -> Outcome."""
