@@ -60,7 +60,8 @@ class Report:
 def audit(*, now: datetime) -> Report:
     counts = {name: model._default_manager.count() for name, model in COUNTED.items()}
     report = Report({"facts": sum(model._default_manager.count() for model in FACTS), **counts})
-    for check in (_untold_facts(now), _broken_sequences(), _unowed_events(now), _wrong_stock(), _wrong_orders()):
+    checks = (_untold_facts(now), _broken_sequences(), _unowed_events(now))
+    for check in (*checks, _wrong_stock(), _wrong_orders(), _wrong_money()):
         report.findings.extend(_bounded(check))
     return report
 
@@ -219,9 +220,9 @@ def _wrong_stock() -> Iterator[str]:
 
 
 _ORDERS = """
-    SELECT o.number, l.sku, l.quantity - l.cancelled, l.packed, l.packed, l.shipped, l.delivered,
+    SELECT o.number, l.sku, l.quantity - l.cancelled, l.packed, l.packed, l.shipped, l.delivered, l.returned,
            coalesce(a.quantity, 0), coalesce(a.packed, 0),
-           coalesce(s.packed, 0), coalesce(s.shipped, 0), coalesce(s.delivered, 0)
+           coalesce(s.packed, 0), coalesce(s.shipped, 0), coalesce(s.delivered, 0), coalesce(r.received, 0)
     FROM orders_orderline l JOIN orders_order o ON o.id = l.order_id
     LEFT JOIN (
         SELECT line_id, sum(quantity) AS quantity, sum(packed) AS packed FROM orders_allocation GROUP BY line_id
@@ -232,9 +233,12 @@ _ORDERS = """
                sum(CASE WHEN p.state = 'delivered' THEN c.quantity ELSE 0 END) AS delivered
         FROM orders_shipmentline c JOIN orders_shipment p ON p.id = c.shipment_id GROUP BY c.line_id
     ) s ON s.line_id = l.id
+    LEFT JOIN (
+        SELECT line_id, sum(sellable + damaged) AS received FROM orders_returnline GROUP BY line_id
+    ) r ON r.line_id = l.id
     WHERE l.quantity - l.cancelled <> coalesce(a.quantity, 0) OR l.packed <> coalesce(a.packed, 0)
        OR l.packed <> coalesce(s.packed, 0) OR l.shipped <> coalesce(s.shipped, 0)
-       OR l.delivered <> coalesce(s.delivered, 0)
+       OR l.delivered <> coalesce(s.delivered, 0) OR l.returned <> coalesce(r.received, 0)
     ORDER BY l.id
 """
 _COUNTERS = (
@@ -243,14 +247,42 @@ _COUNTERS = (
     ("packed", "its parcels hold"),
     ("shipped", "its parcels that left hold"),
     ("delivered", "its parcels that arrived hold"),
+    ("returned", "its returns have received"),
 )
 
 
 def _wrong_orders() -> Iterator[str]:
     for number, sku, *counters in _rows(_ORDERS, []):
-        for (name, whose), has, adds_up in zip(_COUNTERS, counters[:5], counters[5:], strict=True):
+        for (name, whose), has, adds_up in zip(_COUNTERS, counters[:6], counters[6:], strict=True):
             if has != adds_up:
                 yield f"Order {number}, {sku}: the line says {has} {name}, {whose} {adds_up}."
+
+
+_MONEY = """
+    SELECT o.number, o.paid_minor, o.refunded_minor, o.refund_pending_minor,
+           coalesce(p.paid, 0), coalesce(r.refunded, 0), coalesce(r.pending, 0)
+    FROM orders_order o
+    LEFT JOIN (
+        SELECT order_id, sum(amount_minor) AS paid FROM orders_payment
+        WHERE result = 'success' AND kind IN ('capture', 'cod_collection') GROUP BY order_id
+    ) p ON p.order_id = o.id
+    LEFT JOIN (
+        SELECT order_id, sum(CASE WHEN state = 'processed' THEN amount_minor ELSE 0 END) AS refunded,
+               sum(CASE WHEN state = 'requested' THEN amount_minor ELSE 0 END) AS pending
+        FROM orders_refund GROUP BY order_id
+    ) r ON r.order_id = o.id
+    WHERE o.paid_minor <> coalesce(p.paid, 0) OR o.refunded_minor <> coalesce(r.refunded, 0)
+       OR o.refund_pending_minor <> coalesce(r.pending, 0)
+    ORDER BY o.id
+"""
+
+
+def _wrong_money() -> Iterator[str]:
+    for number, *sums in _rows(_MONEY, []):
+        names = ("paid", "refunded", "to be refunded")
+        for name, has, adds_up in zip(names, sums[:3], sums[3:], strict=True):
+            if has != adds_up:
+                yield f"Order {number}: it says {has} minor units {name}, its payments and refunds add up to {adds_up}."
 
 
 def _adapt(moment: datetime) -> Any:

@@ -145,7 +145,7 @@ def _why_back(order: Order) -> str:
 
 def _refuse(payment: Payment, mismatch: PaymentMismatch) -> Payment:
     """Keep an attempt that is not the order's, without any effect on it; once, however often it is told."""
-    same = payment.order.payments.filter(
+    same: Payment | None = payment.order.payments.filter(
         gateway=payment.gateway,
         gateway_reference=payment.gateway_reference,
         kind=payment.kind,

@@ -78,6 +78,13 @@ def receive_return(return_id: str, *, receipts: Sequence[Receipt], actor: str, n
     return goods_return
 
 
+def returnable(order: Order) -> dict[OrderLine, int]:
+    """How many units of each line are with the customer, and in no return yet. One query."""
+    of_lines = ReturnLine.objects.filter(line__in=order.items).order_by().values_list("line")
+    announced: dict[int, int] = dict(of_lines.annotate(total=Sum("quantity")))
+    return {line: line.delivered - announced.get(line.pk, 0) for line in order.items}
+
+
 def _open(order: Order, *, wishes: Sequence[Wish], reason: str, actor: str, now: datetime) -> Return:
     require(order, Kind.RETURN_INITIATED)
     wanted = {find_line(order, wish.line_id): wish for wish in wishes}
@@ -102,18 +109,12 @@ def _require_delivered(order: Order, units: dict[OrderLine, int]) -> None:
     """Raise InvalidTransition unless so many are with the customer, and in no other return."""
     if not units:
         raise InvalidTransition(f"Order {order} is {order.status}: say which units are sent back.")
+    left = returnable(order)
     for line, quantity in units.items():
-        left = line.delivered - _announced(line)
-        if not 1 <= quantity <= left:
+        if not 1 <= quantity <= left[line]:
             raise InvalidTransition(
-                f"Order {order} is {order.status}: {left} of {line} can be sent back, not {quantity}."
+                f"Order {order} is {order.status}: {left[line]} of {line} can be sent back, not {quantity}."
             )
-
-
-def _announced(line: OrderLine) -> int:
-    """Units in a return, whether they came yet or not."""
-    announced: int | None = line.return_lines.aggregate(units=Sum("quantity"))["units"]
-    return announced or 0
 
 
 def _lock(return_id: str) -> Return:

@@ -1,5 +1,6 @@
 """What staff are asked when an order moves on."""
 
+import secrets
 from typing import Any
 
 from django import forms
@@ -7,8 +8,11 @@ from django.core.exceptions import ValidationError
 from django.http import QueryDict
 from django.utils import timezone
 
+from inventory.money import MoneyError, display, from_text
 from orders.fulfilment import UNTRACKED
-from orders.models import Customer, Hold, Shipment
+from orders.models import Customer, Hold, Order, OrderLine, Refund, ReturnLine, Shipment
+from orders.models.returns import Condition
+from orders.returns import Receipt, Wish
 
 
 class ShipForm(forms.Form):
@@ -58,6 +62,106 @@ class CancelForm(forms.Form):
     reason = forms.CharField(
         max_length=500, help_text="Kept in the history, and told to every system that hears of the order."
     )
+
+
+def _new_receipt() -> str:
+    return f"cash-{secrets.token_hex(4)}"
+
+
+class CollectForm(forms.Form):
+    amount = forms.CharField(
+        max_length=32, required=False, help_text="Such as 49.90. Empty: all that is still open, of each order."
+    )
+    reference = forms.CharField(
+        label="Receipt", max_length=100, initial=_new_receipt, help_text="The same receipt is counted once."
+    )
+
+
+class OpenReturnForm(forms.Form):
+    reason = forms.CharField(
+        max_length=500, help_text="Kept with the return, and told to every system that hears of the order."
+    )
+
+
+class ReturnLineForm(forms.Form):
+    """How many units of a line are to come back, of those that can."""
+
+    quantity = forms.IntegerField(min_value=0, required=False, initial=0)
+    reason = forms.CharField(label="Its own reason", max_length=500, required=False, help_text="May be empty.")
+
+    def __init__(self, data: QueryDict | None, *, line: OrderLine, left: int) -> None:
+        super().__init__(data, prefix=line.public_id, use_required_attribute=False)
+        self.line, self.left = line, left
+        self.fields["quantity"].help_text = f"{left} can be sent back."
+
+    @property
+    def wish(self) -> Wish | None:
+        quantity = self.cleaned_data["quantity"]
+        return Wish(self.line.public_id, quantity, self.cleaned_data["reason"]) if quantity else None
+
+
+class ReceiveForm(forms.Form):
+    """How many units of a returned line came, in each condition."""
+
+    sellable = forms.IntegerField(min_value=0, required=False, help_text="On sale again.")
+    damaged = forms.IntegerField(min_value=0, required=False, initial=0, help_text="Written off.")
+
+    def __init__(self, data: QueryDict | None, *, content: ReturnLine) -> None:
+        initial = {Condition.SELLABLE.value: content.awaited}
+        super().__init__(data, prefix=f"line-{content.pk}", initial=initial, use_required_attribute=False)
+        self.content = content
+
+    @property
+    def receipts(self) -> list[Receipt]:
+        came = ((condition, self.cleaned_data[condition]) for condition in Condition)
+        return [Receipt(self.content.line.public_id, units, condition) for condition, units in came if units]
+
+
+class RefundForm(forms.Form):
+    amount = forms.CharField(max_length=32)
+    reason = forms.CharField(
+        max_length=500, help_text="Kept with the refund, and told to every system that hears of the order."
+    )
+    return_id = forms.ChoiceField(label="For the return", required=False)
+
+    def __init__(self, data: QueryDict | None, *, order: Order, initial: dict[str, Any]) -> None:
+        super().__init__(data, initial=initial, use_required_attribute=False)
+        self.order = order
+        most = display(order.refundable_minor, order.currency)
+        self.fields["amount"].help_text = f"Such as 24.95. At most {most}, in {order.currency}."
+        choices = [("", "None"), *((each.public_id, str(each)) for each in order.returns.order_by("pk"))]
+        self.fields["return_id"].choices = choices  # type: ignore[attr-defined]
+
+    def clean_amount(self) -> int:
+        try:
+            return from_text(self.cleaned_data["amount"].strip(), self.order.currency)
+        except MoneyError as error:
+            raise ValidationError(str(error)) from error
+
+
+class SettleForm(forms.Form):
+    """What came of a refund."""
+
+    result = forms.ChoiceField(
+        choices=[("", "Nothing yet"), (Refund.State.PROCESSED, "It is processed"), (Refund.State.FAILED, "It failed")],
+        required=False,
+    )
+    gateway_reference = forms.CharField(
+        label="Reference", max_length=200, required=False, help_text="The gateway's, or of your own transfer."
+    )
+    failure_message = forms.CharField(
+        label="Why it failed", max_length=500, required=False, help_text="Empty if it did not."
+    )
+
+    def __init__(self, data: QueryDict | None, *, refund: Refund) -> None:
+        super().__init__(data, prefix=refund.public_id, use_required_attribute=False)
+        self.refund = refund
+
+    def clean(self) -> dict[str, Any]:
+        told: dict[str, Any] = super().clean() or {}
+        if told.get("result") == Refund.State.PROCESSED and not told.get("gateway_reference"):
+            self.add_error("gateway_reference", "Give the reference under which it can be found.")
+        return told
 
 
 class CustomerForm(forms.ModelForm):  # type: ignore[type-arg]

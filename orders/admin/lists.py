@@ -6,7 +6,8 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import Exists, OuterRef, Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.utils import timezone
 
 from inventory.admin import CappedPaginator
@@ -59,6 +60,14 @@ class ReadOnlyAdmin(ListAdmin):
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+
+class AskingAdmin(ReadOnlyAdmin):
+    """Has pages of its own that ask something, below `templates/admin/orders/order/`."""
+
+    def render(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
+        context = {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media, **context}
+        return TemplateResponse(request, f"admin/orders/order/{template}", context)
 
 
 class NextStepFilter(admin.SimpleListFilter):

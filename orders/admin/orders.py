@@ -1,6 +1,6 @@
 """Orders in the admin: read, and moved on by the verbs alone. No field of theirs is ever edited."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -11,27 +11,23 @@ from django.db.models import Q, QuerySet
 from django.forms import Form
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
-from inventory.money import display
-from orders import checkout, fulfilment, holds, promises
+from inventory.money import display, from_text
+from orders import checkout, fulfilment, holds, payments, promises
 from orders.admin import page, steps
-from orders.admin.forms import CancelForm, HoldForm, ShipForm
-from orders.admin.lists import HoldFilter, NextStepFilter, PlacedFilter, ReadOnlyAdmin, StandingFilter, WarehouseFilter
-from orders.admin.steps import CANCEL, CONFIRM, DELIVER, HOLD, PACK, RELEASE, SHIP, Verb
+from orders.admin.forms import CancelForm, CollectForm, HoldForm, ShipForm
+from orders.admin.lists import AskingAdmin, HoldFilter, NextStepFilter, PlacedFilter, StandingFilter, WarehouseFilter
+from orders.admin.steps import CANCEL, COLLECT, CONFIRM, DELIVER, HOLD, PACK, REFUND, RELEASE, RETURN, SHIP, Verb
+from orders.admin.verbs import AT_ONCE, back_to, chosen, named, page_of, require, take_each
 from orders.admin.wording import badge, moment
 from orders.models import Order, Shipment
 from orders.promises import Standing
 from orders.transitions import InvalidTransition
-from webhooks.errors import DomainError
-
-AT_ONCE = 100
-REFUSALS_TOLD = 10
 
 
 def _confirm(order: Order, *, actor: str, now: datetime) -> None:
@@ -68,6 +64,20 @@ def _cancel(order: Order, *, reason: str, actor: str, now: datetime) -> None:
     checkout.cancel(order.public_id, reason=reason, actor=actor, now=now)
 
 
+def _collect(order: Order, *, amount: str, reference: str, actor: str, now: datetime) -> None:
+    """Raises InvalidTransition, MoneyError, PaymentMismatch."""
+    if not (order.is_cash_on_delivery and order.outstanding_minor):
+        raise InvalidTransition(f"Order {order} is {order.payment_status}: no cash is to be collected.")
+    payments.collect_cash(
+        order.public_id,
+        amount_minor=from_text(amount, order.currency) if amount else order.outstanding_minor,
+        currency=order.currency,
+        reference=f"{reference}-{order}",
+        actor=actor,
+        now=now,
+    )
+
+
 # The verbs that ask nothing.
 IMMEDIATE: Mapping[Verb, Callable[..., None]] = {
     CONFIRM: _confirm,
@@ -76,11 +86,15 @@ IMMEDIATE: Mapping[Verb, Callable[..., None]] = {
     RELEASE: _release,
 }
 # Those that ask the same of all orders at once; the answers are the verb's arguments.
-ASKING: Mapping[Verb, tuple[type[Form], Callable[..., None]]] = {HOLD: (HoldForm, _hold), CANCEL: (CancelForm, _cancel)}
+ASKING: Mapping[Verb, tuple[type[Form], Callable[..., None]]] = {
+    COLLECT: (CollectForm, _collect),
+    HOLD: (HoldForm, _hold),
+    CANCEL: (CancelForm, _cancel),
+}
 
 
 @admin.register(Order)
-class OrderAdmin(ReadOnlyAdmin):
+class OrderAdmin(AskingAdmin):
     list_display = ("order", "status_badge", "customer_name", "total", "warehouse", "next_step", "placed")
     list_filter = (
         "status",
@@ -92,7 +106,7 @@ class OrderAdmin(ReadOnlyAdmin):
         PlacedFilter,
     )
     search_help_text = "Exactly: an order number, e-mail address, tracking number or order id (ord_…)."
-    actions = ("confirm", "mark_packed", "mark_shipped", "mark_delivered", "hold", "release", "cancel")
+    actions = ("confirm", "mark_packed", "mark_shipped", "mark_delivered", "collect", "hold", "release", "cancel")
 
     def get_urls(self) -> list[URLPattern]:
         wrap = self.admin_site.admin_view
@@ -125,7 +139,7 @@ class OrderAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Order")
     def order(self, order: Order) -> SafeString:
-        return format_html('<a class="row-title" href="{}">{}</a>', _page(order), order)
+        return format_html('<a class="row-title" href="{}">{}</a>', page_of(order), order)
 
     @admin.display(description="Status")
     def status_badge(self, order: Any) -> SafeString:
@@ -173,9 +187,11 @@ class OrderAdmin(ReadOnlyAdmin):
             "title": f"Order {order}",
             "buttons": [(verb, verb is primary, _address(verb, order)) for verb in allowed],
             "has_next": primary in allowed,
+            "may_return": RETURN.is_allowed(request.user),
+            "may_refund": REFUND.is_allowed(request.user),
             "release_address": _address(RELEASE, order) if RELEASE in allowed else "",
         }
-        return self._render(request, "detail.html", context)
+        return self.render(request, "detail.html", context)
 
     # The verbs
 
@@ -191,6 +207,9 @@ class OrderAdmin(ReadOnlyAdmin):
     def has_deliver_permission(self, request: HttpRequest) -> bool:
         return DELIVER.is_allowed(request.user)
 
+    def has_collect_permission(self, request: HttpRequest) -> bool:
+        return COLLECT.is_allowed(request.user)
+
     def has_hold_permission(self, request: HttpRequest) -> bool:
         return HOLD.is_allowed(request.user)
 
@@ -202,112 +221,76 @@ class OrderAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Confirm", permissions=["confirm"])
     def confirm(self, request: HttpRequest, queryset: QuerySet[Order]) -> None:
-        _each(request, CONFIRM, self._chosen(request, queryset), _confirm)
+        take_each(request, CONFIRM, chosen(request, queryset), _confirm)
 
     @admin.action(description="Mark packed", permissions=["pack"])
     def mark_packed(self, request: HttpRequest, queryset: QuerySet[Order]) -> None:
-        _each(request, PACK, self._chosen(request, queryset), _pack)
+        take_each(request, PACK, chosen(request, queryset), _pack)
 
     @admin.action(description="Mark shipped…", permissions=["ship"])
     def mark_shipped(self, request: HttpRequest, queryset: QuerySet[Order]) -> HttpResponseBase | None:
-        return self._ask(SHIP, self._chosen(request, queryset))
+        return self._ask(SHIP, chosen(request, queryset))
 
     @admin.action(description="Mark delivered", permissions=["deliver"])
     def mark_delivered(self, request: HttpRequest, queryset: QuerySet[Order]) -> None:
-        _each(request, DELIVER, self._chosen(request, queryset), _deliver)
+        take_each(request, DELIVER, chosen(request, queryset), _deliver)
+
+    @admin.action(description="Record cash collected…", permissions=["collect"])
+    def collect(self, request: HttpRequest, queryset: QuerySet[Order]) -> HttpResponseBase | None:
+        return self._ask(COLLECT, chosen(request, queryset))
 
     @admin.action(description="Put on hold…", permissions=["hold"])
     def hold(self, request: HttpRequest, queryset: QuerySet[Order]) -> HttpResponseBase | None:
-        return self._ask(HOLD, self._chosen(request, queryset))
+        return self._ask(HOLD, chosen(request, queryset))
 
     @admin.action(description="Release", permissions=["release"])
     def release(self, request: HttpRequest, queryset: QuerySet[Order]) -> None:
-        _each(request, RELEASE, self._chosen(request, queryset), _release)
+        take_each(request, RELEASE, chosen(request, queryset), _release)
 
     @admin.action(description="Cancel…", permissions=["cancel"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Order]) -> HttpResponseBase | None:
-        return self._ask(CANCEL, self._chosen(request, queryset))
-
-    def _chosen(self, request: HttpRequest, queryset: QuerySet[Order]) -> list[Order]:
-        orders = list(queryset.order_by("pk")[: AT_ONCE + 1])
-        if len(orders) <= AT_ONCE:
-            return orders
-        messages.error(request, f"Choose {AT_ONCE} orders at most. Nothing was done.")
-        return []
+        return self._ask(CANCEL, chosen(request, queryset))
 
     def _ask(self, verb: Verb, orders: list[Order]) -> HttpResponseBase | None:
         return redirect(_address(verb, *orders)) if orders else None
 
     def verb_view(self, request: HttpRequest, pk: int, verb: Verb) -> HttpResponseBase:
-        if not verb.is_allowed(request.user):
-            raise PermissionDenied
+        require(request, verb)
         order = get_object_or_404(Order, pk=pk)
         take = partial(_release, kinds=kinds) if (kinds := request.POST.getlist("kind")) else IMMEDIATE[verb]
-        _each(request, verb, [order], take)
-        return redirect(_page(order))
+        take_each(request, verb, [order], take)
+        return redirect(page_of(order))
 
     def ship_view(self, request: HttpRequest) -> HttpResponseBase:
         """How each packed parcel of `?order=…` leaves. A parcel that is left empty stays, unless it is the only one."""
-        if not SHIP.is_allowed(request.user):
-            raise PermissionDenied
-        orders = _named_orders(request)
+        require(request, SHIP)
+        orders = named(request, Order.objects.all(), "order")
         parcels = _parcels_to_ship(request, orders)
         asked_about = {parcel.order for parcel in parcels}
         for order in orders:
             if order not in asked_about:
                 messages.error(request, f"{order}: no parcel of it waits to be shipped, it is {order.status}.")
         if not parcels:
-            return redirect(_back(orders))
+            return redirect(back_to(orders))
         answer = request.POST if request.method == "POST" else None
         forms = [ShipForm(answer, parcel=each, may_be_empty=len(parcels) > 1) for each in parcels]
         if all(form.is_valid() for form in forms):
             if answers := {form.parcel: form.cleaned_data for form in forms if form.has_changed()}:
-                _each(request, SHIP, answers, partial(_ship, answers=answers))
-                return redirect(_back(orders))
+                take_each(request, SHIP, answers, partial(_ship, answers=answers))
+                return redirect(back_to(orders))
             messages.error(request, "Nothing was shipped: say for at least one parcel how it leaves.")
-        return self._render(request, "ship.html", {"title": "Mark shipped", "orders": orders, "forms": forms})
+        return self.render(request, "ship.html", {"title": "Mark shipped", "orders": orders, "forms": forms})
 
     def ask_view(self, request: HttpRequest, verb: Verb) -> HttpResponseBase:
         """Why the orders of `?order=…` are kept back or given up."""
-        if not verb.is_allowed(request.user):
-            raise PermissionDenied
-        orders = _named_orders(request)
+        require(request, verb)
+        orders = named(request, Order.objects.all(), "order")
         form_class, take = ASKING[verb]
         form = form_class(request.POST or None)
         if form.is_valid():
-            _each(request, verb, orders, partial(take, **form.cleaned_data))
-            return redirect(_back(orders))
-        return self._render(request, f"{verb.name}.html", {"title": verb.label, "orders": orders, "form": form})
-
-    def _render(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
-        context = {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media, **context}
-        return TemplateResponse(request, f"admin/orders/order/{template}", context)
-
-
-def _each(request: HttpRequest, verb: Verb, things: Iterable[Any], take: Callable[..., object]) -> None:
-    """Take a step with each by itself, and tell which were done and why the others were not."""
-    done, refused = [], []
-    for thing in things:
-        try:
-            take(thing, actor=request.user.get_username(), now=timezone.now())
-        except DomainError as error:
-            refused.append(str(error))
-        else:
-            done.append(str(thing))
-    if done:
-        messages.success(request, f"{verb.done}: {', '.join(done)}.")
-    for words in refused[:REFUSALS_TOLD]:
-        messages.error(request, words)
-    if len(refused) > REFUSALS_TOLD:
-        messages.error(request, f"… and {len(refused) - REFUSALS_TOLD} more were refused.")
-
-
-def _named_orders(request: HttpRequest) -> list[Order]:
-    keys = [int(key) for key in request.GET.getlist("order") if key.isascii() and key.isdecimal() and len(key) < 19]
-    orders = list(Order.objects.filter(pk__in=keys[:AT_ONCE]).order_by("pk"))
-    if not orders:
-        raise Http404("There are no such orders.")
-    return orders
+            take_each(request, verb, orders, partial(take, **form.cleaned_data))
+            return redirect(back_to(orders))
+        return self.render(request, f"{verb.name}.html", {"title": verb.label, "orders": orders, "form": form})
 
 
 def _parcels_to_ship(request: HttpRequest, orders: list[Order]) -> list[Shipment]:
@@ -316,14 +299,6 @@ def _parcels_to_ship(request: HttpRequest, orders: list[Order]) -> list[Shipment
     if request.method == "POST":
         return list(parcels.filter(public_id__in=request.POST.getlist("parcel")))
     return list(parcels.filter(state=Shipment.State.PACKED))
-
-
-def _page(order: Order) -> str:
-    return reverse("admin:orders_order_change", args=[order.pk])
-
-
-def _back(orders: list[Order]) -> str:
-    return _page(orders[0]) if len(orders) == 1 else reverse("admin:orders_order_changelist")
 
 
 def _address(verb: Verb, *orders: Order) -> str:

@@ -10,7 +10,7 @@ from django.utils import timezone
 from inventory.money import display
 from orders import promises
 from orders.admin import steps
-from orders.models import Hold, Order, OrderTransition, Payment, Shipment, TrackingUpdate
+from orders.models import Hold, Order, OrderTransition, Payment, Refund, Return, Shipment, TrackingUpdate
 from orders.models.line import Units
 
 Kind = OrderTransition.Kind
@@ -27,14 +27,20 @@ class Entry:
 
 
 def with_everything() -> Any:
-    """Eight statements, however much there is of an order."""
+    """Eleven statements, however much there is of an order."""
     parcels = Shipment.objects.select_related("warehouse").order_by("index")
     orders = Order.objects.with_items().annotate(standing=promises.standing(timezone.now()))
     return steps.with_work(orders).prefetch_related(
         Prefetch("shipments", parcels.prefetch_related("lines", "tracking_updates"), to_attr="parcels"),
         Prefetch("payments", Payment.objects.order_by("-pk"), to_attr="attempts"),
         Prefetch("holds", Hold.objects.open().order_by("pk"), to_attr="stops"),
-        Prefetch("transitions", OrderTransition.objects.order_by("-pk"), to_attr="steps"),
+        Prefetch("returns", Return.objects.prefetch_related("lines").order_by("pk"), to_attr="sent_back"),
+        Prefetch("refunds", Refund.objects.select_related("payment", "goods_return").order_by("pk"), to_attr="given"),
+        Prefetch(
+            "transitions",
+            OrderTransition.objects.select_related("goods_return", "refund").order_by("-pk"),
+            to_attr="steps",
+        ),
     )
 
 
@@ -60,7 +66,15 @@ def timeline(order: Any) -> list[Entry]:
 
 def _of_step(step: OrderTransition, order: Any) -> Entry:
     parcel = next((f" parcel {parcel}" for parcel in order.parcels if parcel.pk == step.shipment_id), "")
-    return Entry(step.at, f"{step.get_kind_display()}{parcel}{_of_which_holds(step)}", step.actor, _why(step))
+    what = f"{step.get_kind_display()}{parcel}{_of_which_holds(step)}{_of_what_comes_back(step, order)}"
+    return Entry(step.at, what, step.actor, _why(step))
+
+
+def _of_what_comes_back(step: OrderTransition, order: Order) -> str:
+    """The return's number, or the money."""
+    if step.refund is not None:
+        return f": {_money(order, step.refund.amount_minor)}"
+    return f": {step.goods_return}" if step.goods_return is not None else ""
 
 
 def _of_which_holds(step: OrderTransition) -> str:
@@ -75,9 +89,10 @@ def _why(step: OrderTransition) -> str:
 
 
 def _of_payment(attempt: Payment, order: Order) -> Entry:
-    what = f"{attempt.get_kind_display()} of {_money(order, attempt.amount_minor)}"
-    if attempt.result == Payment.Result.FAILED:
-        return Entry(attempt.at, f"{what} failed", attempt.actor, attempt.failure_message or attempt.failure_code)
+    what = f"{attempt.get_kind_display()} of {display(attempt.amount_minor, attempt.currency)}"
+    if attempt.result != Payment.Result.SUCCESS:
+        why = attempt.failure_message or attempt.failure_code
+        return Entry(attempt.at, f"{what} {attempt.result}", attempt.actor, why)
     return Entry(attempt.at, what, attempt.actor)
 
 

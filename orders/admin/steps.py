@@ -33,11 +33,16 @@ CONFIRM = Verb("confirm", "Confirm", "Confirmed")
 PACK = Verb("pack", "Mark packed", "Packed")
 SHIP = Verb("ship", "Mark shipped", "Shipped")
 DELIVER = Verb("deliver", "Mark delivered", "Delivered")
+COLLECT = Verb("collect", "Record cash collected", "Cash recorded")
+RETURN = Verb("return", "Open return", "Return opened")
+RECEIVE = Verb("return", "Receive", "Received")
+REFUND = Verb("refund", "Refund", "Refund requested")
+SETTLE = Verb("refund", "Tell what came of it", "Recorded")
 HOLD = Verb("hold", "Put on hold", "Put on hold")
 RELEASE = Verb("release", "Release", "Released")
 CANCEL = Verb("cancel", "Cancel", "Cancelled")
 # What is possible at any time, and never what comes next.
-ASIDE = (HOLD, CANCEL)
+ASIDE = (RETURN, REFUND, HOLD, CANCEL)
 
 
 def with_work(orders: OrderQuerySet) -> OrderQuerySet:
@@ -64,12 +69,16 @@ def possible(order: Any) -> list[Verb]:
     """Of an order of `with_work`: the first is what comes next, unless it is ASIDE."""
     is_open = order.state in {State.PENDING, State.CONFIRMED}
     is_confirmed = order.state == State.CONFIRMED
+    has_arrived = order.fulfilment_status in {Order.Fulfilment.PARTIALLY_DELIVERED, Order.Fulfilment.DELIVERED}
     conditions = {
         RELEASE: order.on_hold,
         CONFIRM: order.can_be_confirmed,
         PACK: is_confirmed and order.to_pack and not order.on_hold,
         SHIP: is_confirmed and order.to_ship,
         DELIVER: is_confirmed and order.to_deliver,
+        COLLECT: is_confirmed and has_arrived and order.is_cash_on_delivery and order.outstanding_minor,
+        RETURN: has_arrived,
+        REFUND: order.refundable_minor,
         HOLD: is_open and order.to_pack,
         CANCEL: is_open and order.fulfilment_status == Order.Fulfilment.UNFULFILLED,
     }
@@ -86,5 +95,5 @@ def next_step(order: Any) -> str:
     if order.state == State.PENDING:
         return "Wait for the payment"
     if order.state == State.CONFIRMED and order.outstanding_minor:
-        return f"Collect {display(order.outstanding_minor, order.currency)}"
+        return f"Wait for {display(order.outstanding_minor, order.currency)}"
     return NOTHING

@@ -116,7 +116,7 @@ class Refund(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.public_id
+        return str(self.public_id)
 
     @property
     def is_full(self) -> bool:

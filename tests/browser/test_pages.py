@@ -59,6 +59,8 @@ LISTS = {
     "inbound sources": at("/admin/commerce/inboundsource/"),
     "orders": at("/admin/orders/order/"),
     "products": at("/admin/inventory/product/"),
+    "refunds": at("/admin/orders/refund/"),
+    "returns": at("/admin/orders/return/"),
     "shipments": at("/admin/orders/shipment/"),
     "stock levels": at("/admin/inventory/stocklevel/"),
     "stock movements": at("/admin/inventory/stockmovement/"),
@@ -109,6 +111,22 @@ LIVED_IN = {
         "/admin/orders/order/?status__exact=pending", ROW, "text=Put on hold…", "input[value^=Put]"
     ),
     "product": at("/admin/inventory/product/", FIRST),
+    "cash": at(
+        "/admin/orders/order/?payment_status__exact=cod_pending&status__exact=delivered", ROW, "text=Record cash…"
+    ),
+    "order, returned in part": at("/admin/orders/return/", "td.field-order_link a"),
+    "refund": at("/admin/orders/refund/", ROW),
+    "refund, asked for": at("/admin/orders/return/", "td.field-order_link a", "text=Refund…"),
+    "refund, asked for and refused": at(
+        "/admin/orders/return/", "td.field-order_link a", "text=Refund…", "input[value='Request refund']"
+    ),
+    "refund, what came of it": at("/admin/orders/refund/?state__exact=requested", ROW, "text=Tell what"),
+    "return": at("/admin/orders/return/", ROW),
+    "return, opened": at("/admin/orders/return/", "td.field-order_link a", "text=Open return…"),
+    "return, opened and refused": at(
+        "/admin/orders/return/", "td.field-order_link a", "text=Open return…", "input[value='Open return']"
+    ),
+    "return, received": at("/admin/orders/return/?state__exact=initiated", ROW, "text=Receive…"),
     "resend?": acting("/admin/webhooks/delivery/", "resend_selected"),
     "shipment": at("/admin/orders/shipment/?state__exact=delivered", ROW),
     "stock level": at("/admin/inventory/stocklevel/", FIRST),
@@ -157,6 +175,7 @@ def lived_in(shop: Shop) -> Iterator[None]:
         curl.post(held, kind="fraud", reason="Three cards in five minutes.")
         pack(curl, place(curl, "cod", ("MUG-SAND", 1), ("LAMP-PAPER", 1)))
         deliver(curl, place(curl, "cod", ("TEA-SENCHA", 2)))
+        send_back(curl, place(curl, "cod", ("TEA-SENCHA", 3)))
         curl.post(f"orders/{place(curl, 'cod', ('TEA-SENCHA', 1))['order_id']}/cancel/", reason="Ordered twice.")
         tell(shop, load("standard_tracking_updated"), {"type": "tracking.updated", "data": {"status": LONG}})
         hearing.wait_for(15)
@@ -194,18 +213,17 @@ def place(curl: Curl, method: str, *lines: tuple[str, int]) -> Any:
     )
 
 
-def pay(curl: Curl, order: Any, *, result: str = "success", **why: str) -> None:
-    curl.post(
-        f"orders/{order['order_id']}/payments/",
-        result=result,
-        kind="capture",
-        amount=order["total_amount"],
-        currency=order["currency"],
-        method="card",
-        gateway="stripe",
-        gateway_reference=f"ch_{order['order_number']}",
-        **why,
-    )
+def pay(curl: Curl, order: Any, **differing: str) -> None:
+    attempt = {
+        "result": "success",
+        "kind": "capture",
+        "amount": order["total_amount"],
+        "currency": order["currency"],
+        "method": "card",
+        "gateway": "stripe",
+        "gateway_reference": f"ch_{order['order_number']}",
+    }
+    curl.post(f"orders/{order['order_id']}/payments/", **(attempt | differing))
 
 
 def pack(curl: Curl, order: Any) -> list[str]:
@@ -229,6 +247,22 @@ def deliver(curl: Curl, order: Any) -> None:
         for status in ("in_transit", "attempt_failed", "delivered"):
             occurred_at = datetime.now(UTC).isoformat()
             curl.post(f"{path}/tracking/", status=status, occurred_at=occurred_at, message="Nobody was at home.")
+
+
+def send_back(curl: Curl, order: Any) -> None:
+    """Delivered and paid; one unit came back damaged and is refunded, another is awaited, and its refund too."""
+    deliver(curl, order)
+    pay(curl, order, kind="cod_collection", method="cod", gateway="cash")
+    path, (line,) = f"orders/{order['order_id']}", order["lines"]
+    units = {"line_id": line["line_id"], "quantity": 1}
+    first, _ = (
+        curl.post(f"{path}/returns/", reason=f"Spilt by {LONG}", lines=[units | {"reason": "Torn bag"}]) for _ in "ab"
+    )
+    curl.post(f"returns/{first['return_id']}/receive/", lines=[units | {"condition": "damaged"}])
+    wish = {"amount": line["unit_amount"], "currency": order["currency"], "reason": "Spilt"}
+    refund = curl.post(f"{path}/refunds/", **wish, return_id=first["return_id"])
+    curl.post(f"refunds/{refund['refund_id']}/result/", result="success", gateway_reference="bank-17")
+    curl.post(f"{path}/refunds/", **wish)
 
 
 def check(page: Page) -> None:

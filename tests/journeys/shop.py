@@ -16,7 +16,7 @@ from commerce import tokens
 from commerce.models import ApiToken, IdempotencyRecord
 from orders import fulfilment
 from orders.models import Customer, Order, Payment, Shipment
-from tests.factories import confirm_order, make_product, place_order
+from tests.factories import ask_refund, confirm_order, deliver_order, make_product, place_order, send_back
 from webhooks import subscriptions
 from webhooks.models import Delivery, Subscription
 
@@ -47,6 +47,8 @@ class Shop:
         confirmed = confirm_order(("MUG", 2), now=now)
         packed, shipped = (self._packed(index) for index in range(2))
         fulfilment.ship(shipped.public_id, carrier="DHL", tracking_number="JD01", actor="ben", now=now)
+        delivered = deliver_order(("MUG", 2), now=now)
+        opened, refund = send_back(delivered, 1, now=now), ask_refund(delivered, 100, now=now)
         delivery = Delivery.objects.order_by("pk")[0]
         self.names = {
             "product": product.public_id,
@@ -65,6 +67,11 @@ class Shop:
             "shipped_order": shipped.order.public_id,
             "shipped_key": str(shipped.order_id),
             "shipped_token": shipped.order.tracking_token,
+            "delivered": delivered.public_id,
+            "delivered_line": delivered.items[0].public_id,
+            "delivered_token": delivered.tracking_token,
+            "return": opened.public_id,
+            "refund": refund.public_id,
             "customer": Customer.objects.get().public_id,
             "customer_key": str(Customer.objects.get().pk),
             "product_key": str(product.pk),

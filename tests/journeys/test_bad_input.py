@@ -35,6 +35,10 @@ PAYMENT = {
     "gateway_reference": "ch_new",
 }
 HOLD = {"kind": "fraud", "reason": "Three cards in five minutes"}
+RETURN: dict[str, Any] = {"reason": "Broken", "lines": [{"line_id": "$delivered_line", "quantity": 1}]}
+RECEIPT: dict[str, Any] = {"lines": [{"line_id": "$delivered_line", "quantity": 1, "condition": "sellable"}]}
+REFUND = {"amount": "1.00", "currency": "EUR", "reason": "Scratched"}
+REFUNDED = {"result": "success", "gateway_reference": "re_1"}
 PRODUCT = {"sku": "CUP", "name": "Cup", "price_amount": "5.00", "currency": "EUR"}
 WAREHOUSE = {"code": "MUC", "name": "Munich", "country": "DE"}
 ADJUSTMENT = {"sku": "MUG", "warehouse": "BER", "delta": 1, "reason": "received"}
@@ -120,7 +124,36 @@ CALLS = [
     *wrong("POST orders/$pending/payments/", PAYMENT, "result", "perhaps", True),
     *wrong("POST orders/$pending/payments/", PAYMENT, "kind", "refund"),
     *wrong("POST orders/$pending/payments/", PAYMENT, "gateway_reference", "", LONG, "a\0b"),
+    *wrong("POST orders/$pending/payments/", PAYMENT, "result", "refused"),
     Call("POST orders/$packed/payments/", PAYMENT, 404, "not_found"),
+    # Returns and refunds
+    *wrong("POST orders/$delivered/returns/", RETURN, "lines", [], {}, "all", None, RETURN["lines"] * 2),
+    *wrong("POST orders/$delivered/returns/", RETURN, "lines.0.quantity", 0, -1, 1.5, HUGE, None, "one"),
+    *wrong("POST orders/$delivered/returns/", RETURN, "lines.0.reason", LONG, [1], "a\0b"),
+    *wrong("POST orders/$delivered/returns/", RETURN, "reason", "", None, LONG, {"why": "x"}),
+    *wrong("POST orders/$delivered/returns/", RETURN, "expected_refund_amount", "99.00"),
+    Call("POST orders/$delivered/returns/", _put(RETURN, "lines.0.quantity", 2), 409, "invalid_transition"),
+    Call("POST orders/$delivered/returns/", _put(RETURN, "lines.0.line_id", "$line"), 404, "not_found"),
+    Call("POST orders/$pending/returns/", _put(RETURN, "lines.0.line_id", "$other_line"), 409, "invalid_transition"),
+    *wrong("POST returns/$return/receive/", RECEIPT, "lines", [], "all", None, RECEIPT["lines"] * 201),
+    *wrong("POST returns/$return/receive/", RECEIPT, "lines.0.quantity", 0, -1, 1.5, HUGE),
+    *wrong("POST returns/$return/receive/", RECEIPT, "lines.0.condition", "new", "", None, 1),
+    Call("POST returns/$return/receive/", _put(RECEIPT, "lines.0.quantity", 2), 409, "invalid_transition"),
+    Call("POST returns/$return/receive/", _put(RECEIPT, "lines.0.line_id", "$line"), 404, "not_found"),
+    Call("POST returns/$refund/receive/", RECEIPT, 404, "not_found"),
+    *wrong("POST orders/$delivered/refunds/", REFUND, "amount", 1, "-1.00", "1.001", "1e3", "NaN", "9" * 40, None),
+    *wrong("POST orders/$delivered/refunds/", REFUND, "currency", "euro", "XXXX", 978, None),
+    *wrong("POST orders/$delivered/refunds/", REFUND, "reason", "", LONG, None),
+    *wrong("POST orders/$delivered/refunds/", REFUND, "return_id", LONG, ["$return"]),
+    Call("POST orders/$delivered/refunds/", REFUND | {"currency": "USD"}, 422, "refund_mismatch"),
+    Call("POST orders/$delivered/refunds/", REFUND | {"amount": "49.90"}, 409, "not_refundable"),
+    Call("POST orders/$delivered/refunds/", REFUND | {"amount": "0.00"}, 409, "not_refundable"),
+    Call("POST orders/$delivered/refunds/", REFUND | {"return_id": "$refund"}, 404, "not_found"),
+    Call("POST orders/$pending/refunds/", REFUND, 409, "not_refundable"),
+    *wrong("POST refunds/$refund/result/", REFUNDED, "result", "refused", "requested", True, None),
+    *wrong("POST refunds/$refund/result/", REFUNDED, "gateway_reference", "", LONG, None, "a\0b"),
+    *wrong("POST refunds/$refund/result/", REFUNDED, "amount", "99.00"),
+    Call("POST refunds/$return/result/", REFUNDED, 404, "not_found"),
     # Fulfilment
     *wrong("POST fulfilment/orders/$confirmed/pack/", {}, "package_count", 0, -1, 1.5, HUGE),
     *wrong("POST fulfilment/orders/$confirmed/pack/", {}, "weight_grams", -5, "heavy"),
@@ -207,6 +240,10 @@ CALLS = [
     *map(missing, ("GET track/$pending/", "POST track/$shipped_order/cancel/")),
     Call("POST track/$shipped_token/cancel/", None, 409, "invalid_transition"),
     *wrong("POST track/$token/cancel/", {}, "reason", "because"),
+    *wrong("POST track/$delivered_token/returns/", RETURN, "lines", [], "all"),
+    Call("POST track/$shipped_token/returns/", RETURN, 404, "not_found"),
+    Call("POST track/$delivered_token/returns/", _put(RETURN, "lines.0.quantity", 2), 409, "invalid_transition"),
+    Call("POST track/$delivered/returns/", RETURN, 404, "not_found"),
     # What comes in
     *map(missing, ("POST inbound/nobody/", "POST inbound/%F0%9F%AB%96/", "POST inbound/", f"POST inbound/{LONG}/")),
     # The feed
@@ -295,6 +332,10 @@ PROTECTED = [
     "POST orders/$pending/release/",
     "POST orders/$pending/verdict/",
     "POST orders/$pending/payments/",
+    "POST orders/$delivered/returns/",
+    "POST returns/$return/receive/",
+    "POST orders/$delivered/refunds/",
+    "POST refunds/$refund/result/",
     "GET fulfilment/orders/",
     "POST fulfilment/shipments/$packed/ship/",
     "POST products/",

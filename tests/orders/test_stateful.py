@@ -80,7 +80,8 @@ def step(model: type[Model], **choices: Any) -> Callable[[Callable[..., None]], 
 
         taken.__name__ = take.__name__
         is_there: Any = precondition(lambda _: model._default_manager.exists())
-        return is_there(rule(pick=PICK, **choices)(taken))  # type: ignore[no-any-return]
+        as_rule: Any = rule(pick=PICK, **choices)
+        return is_there(as_rule(taken))  # type: ignore[no-any-return]
 
     return decorate
 

@@ -9,7 +9,7 @@ from django.test import Client
 
 from inventory.models import StockLevel
 from orders import fulfilment
-from orders.admin import orders as order_admin
+from orders.admin import verbs
 from orders.models import Order, OrderTransition, Payment, Shipment
 from tests.factories import confirm_order, make_product, pack_order, place_order, ship_order
 from tests.orders.admin.conftest import ORDERS, log_in_with, said
@@ -144,7 +144,7 @@ class TestEachVerb:
     def test_too_many_at_once_are_refused(
         self, staff: Client, orders: dict[str, Order], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(order_admin, "AT_ONCE", 4)
+        monkeypatch.setattr(verbs, "AT_ONCE", 4)
 
         page = act(staff, "pack", orders.values())
 
@@ -154,7 +154,7 @@ class TestEachVerb:
     def test_of_many_refusals_ten_are_told(
         self, staff: Client, orders: dict[str, Order], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(order_admin, "REFUSALS_TOLD", 2)
+        monkeypatch.setattr(verbs, "REFUSALS_TOLD", 2)
 
         page = act(staff, "pack", [orders["pending"], orders["to_confirm"], orders["packed"], orders["shipped"]])
 

@@ -166,7 +166,10 @@ class TestOrderPage:
         shipment = ship_order(method="cod", now=now)
         fulfilment.deliver(shipment.public_id, delivered_at=now, actor="ben", now=now)
 
-        assert "Next: Collect €49.90." in show(staff, shipment.order)
+        html = show(staff, shipment.order)
+
+        address = f"{ORDERS}collect/?order={shipment.order.pk}"
+        assert f'class="button default" href="{address}">Record cash collected…' in html
 
     def test_offers_no_button_without_its_permission(self, now: datetime) -> None:
         order = confirm_order(now=now)
@@ -187,8 +190,9 @@ class TestOrderPage:
         fulfilment.pack(order.public_id, quantities={order.items[0].public_id: 1}, actor="ben", now=now)
         fulfilment.pack(order.public_id, actor="ben", now=now)
 
-        # Session and user; order, lines, parcels, their lines and scans, payments, steps; events, deliveries, anybody.
-        with django_assert_max_num_queries(13):
+        # Session and user; order, lines, parcels, their lines and scans, payments, holds, returns, refunds, steps;
+        # events, deliveries, anybody.
+        with django_assert_max_num_queries(15):
             assert show(staff, order).count("<dt>") > 3
 
     @pytest.mark.parametrize("key", ["0", "abc", "-1", "99999999999999999999", "²", "1'"])
