@@ -4,24 +4,64 @@ No cookie is read or set: the token in the address is all the authority there is
 somebody else could forge.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from http import HTTPStatus
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django import forms
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_safe
 
-from orders import checkout, story
-from orders.models import Order
+from orders import checkout, returns, story
+from orders.models import Order, OrderLine
+from orders.returns import Wish
 from orders.transitions import InvalidTransition
 from webhooks import streams
 
 View = Callable[..., HttpResponse]
+
+
+class ReturnForm(forms.Form):
+    """How many of each line come back, and why."""
+
+    REASONS = (
+        "I changed my mind",
+        "It does not fit",
+        "It is damaged or does not work",
+        "It is not what I ordered",
+        "Another reason",
+    )
+
+    reason = forms.ChoiceField(label="Why?", choices=[(words, words) for words in REASONS])
+
+    def __init__(self, data: QueryDict | None, *, units: Mapping[OrderLine, int]) -> None:
+        super().__init__(data, use_required_attribute=False)
+        self.lines = {line.public_id: line for line, left in units.items() if left}
+        for line, left in units.items():
+            if left:
+                choices = [(count, str(count)) for count in range(left + 1)]
+                self.fields[line.public_id] = forms.TypedChoiceField(label=line.name, choices=choices, coerce=int)
+
+    @property
+    def quantities(self) -> list[forms.BoundField]:
+        return [self[line_id] for line_id in self.lines]
+
+    @property
+    def wishes(self) -> list[Wish]:
+        chosen = ((line_id, self.cleaned_data[line_id]) for line_id in self.lines)
+        return [Wish(line_id, quantity) for line_id, quantity in chosen if quantity]
+
+    def clean(self) -> dict[str, Any]:
+        given: dict[str, Any] = super().clean() or {}
+        if not self.errors and not self.wishes:
+            raise ValidationError("Choose at least one item to send back.")
+        return given
 
 
 def _private(view: View) -> View:
@@ -59,6 +99,23 @@ def cancel(request: HttpRequest, token: str, order_id: str) -> HttpResponse:
         notice = "It is too late to cancel this order here."
         return _show(request, token, order_id, notice=notice, status=HTTPStatus.CONFLICT)
     return redirect("track-page", token, permanent=False)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@_private
+def send_back(request: HttpRequest, token: str, order_id: str) -> HttpResponse:
+    """Asks what comes back and why, and on a POST opens the return."""
+    order = Order.objects.get(public_id=order_id)
+    form = ReturnForm(request.POST or None, units=returns.returnable(order))
+    if form.is_valid():
+        try:
+            returns.open_by_customer(token, wishes=form.wishes, reason=form.cleaned_data["reason"], now=timezone.now())
+        except InvalidTransition:
+            form.add_error(None, "This can no longer be sent back here.")
+        else:
+            return redirect("track-page", token, permanent=False)
+    status = HTTPStatus.UNPROCESSABLE_ENTITY if form.is_bound else HTTPStatus.OK
+    return _show(request, token, order_id, template="send_back", form=form, status=status)
 
 
 def _show(request: HttpRequest, token: str, order_id: str, *, template: str = "page", **context: Any) -> HttpResponse:

@@ -18,8 +18,9 @@ from orders import checkout
 from orders.api.shapes import with_timeline
 from orders.couriers import in_order
 from orders.headlines import Headline, day, headline, is_over, masked, mood, on_the_road
-from orders.models import Hold, Order, OrderTransition, Shipment
+from orders.models import Hold, Order, OrderTransition, Return, Shipment
 from orders.models.shipment import TrackingStatus
+from orders.returns import RETURN_WINDOW, returnable
 
 Kind = OrderTransition.Kind
 Status = Order.Status
@@ -69,12 +70,15 @@ class Story:
     email: str
     cash_due: str
     cancellable_until: datetime | None
+    returnable_until: datetime | None
+    returns: list[Return]
 
 
 def with_everything() -> Any:
     """For `tell`."""
     stops = Prefetch("holds", Hold.objects.open().order_by("pk"), to_attr="stops")
-    return with_timeline().prefetch_related(stops)
+    sent_back = Prefetch("returns", Return.objects.order_by("pk"), to_attr="sent_back")
+    return with_timeline().prefetch_related(stops, sent_back)
 
 
 def tell(order: Any, *, now: datetime) -> Story:
@@ -90,6 +94,8 @@ def tell(order: Any, *, now: datetime) -> Story:
         email=masked(order.contact_email),
         cash_due=_cash_due(order),
         cancellable_until=checkout.cancellable_until(order, now=now),
+        returnable_until=_returnable_until(order, now),
+        returns=order.sent_back,
     )
 
 
@@ -107,6 +113,13 @@ def _arrives(order: Any) -> str:
     estimates = [parcel.estimated_delivery_at for parcel in road if parcel.estimated_delivery_at]
     has_all_left = all(parcel.shipped_at for parcel in order.parcels) and not any(line.unpacked for line in order.items)
     return day(max(estimates)) if estimates and has_all_left else window(order.promised_from, order.promised_to)
+
+
+def _returnable_until(order: Any, now: datetime) -> datetime | None:
+    """None: nothing can be sent back, not yet or not any more."""
+    delivered = [parcel.delivered_at for parcel in order.parcels if parcel.delivered_at]
+    until = max(delivered) + RETURN_WINDOW if delivered else None
+    return until if until and now <= until and any(returnable(order).values()) else None
 
 
 def _country(code: str) -> str:
