@@ -7,11 +7,13 @@ DEVELOPMENT := DEBUG=true WEBHOOK_ALLOWED_NETWORKS=127.0.0.0/8,::1/128
 PRODUCTION = DEBUG=false BASE_URL=https://shop.example \
 	SECRET_KEY=$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(50))') \
 	ENCRYPTION_KEYS=$$($(BIN)/python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())')
+# How long `make chaos` rages on each database, in seconds.
+STORM_S := 150
 APPS := commerce orders inventory webhooks
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: up demo test check bench lock clean
+.PHONY: up demo test check chaos bench lock clean
 
 up: .venv/ready
 	$(DEVELOPMENT) $(BIN)/python manage.py up --demo
@@ -30,6 +32,9 @@ check: .venv/ready-dev
 	$(DEVELOPMENT) $(BIN)/python manage.py makemigrations --check --dry-run
 	$(PRODUCTION) $(BIN)/python manage.py check --deploy --fail-level WARNING
 	$(DEVELOPMENT) $(BIN)/python manage.py spectacular --validate --fail-on-warn --file /dev/null
+
+chaos: .venv/ready-dev
+	$(BIN)/python -m tests.chaos --seconds $(STORM_S)
 
 bench: .venv/ready-dev
 	$(BIN)/python -m benchmarks

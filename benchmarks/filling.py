@@ -28,8 +28,8 @@ _LEVELS = """
     JOIN inventory_warehouse w ON w.id = l.warehouse_id
 """
 _EVENTS = """
-    INSERT INTO webhooks_event (public_id, type, subject, label, sequence, body, occurred_at, created_at)
-    SELECT 'evt_' || lpad(m.id::text, 26, '0'), 'inventory.updated', l.subject, l.label, m.version,
+    INSERT INTO webhooks_event (public_id, position, type, subject, label, sequence, body, occurred_at, created_at)
+    SELECT 'evt_' || lpad(m.id::text, 26, '0'), 0, 'inventory.updated', l.subject, l.label, m.version,
         '{"data":"' || repeat(md5(m.id::text), 20) || '"}', m.at, m.at
     FROM inventory_stockmovement m JOIN bench_level l ON l.id = m.level_id ORDER BY m.id
 """

