@@ -105,6 +105,12 @@ def browse_log(small: int, large: int) -> dict[str, list[float]]:
     return log_browser.measure(small, large)
 
 
+def page_orders(small: int, large: int) -> dict[str, list[float]]:
+    from benchmarks import api_paging
+
+    return api_paging.measure(small, large)
+
+
 def claim_beside_a_dead_one() -> dict[str, float]:
     from benchmarks import dead_subscriber
 
