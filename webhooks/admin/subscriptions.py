@@ -130,6 +130,8 @@ class SubscriptionAdmin(RecoveryAdmin):
         more = len(chosen) - EVENTS_SHOWN
         if more > 0:
             shown = format_html('{} <span title="{}">and {} more</span>', shown, ", ".join(chosen), more)
+        if subscription.channel == Channel.EMAIL:
+            return shown
         only_if = " and ".join(map(in_words, subscription.conditions))
         return format_html('{} <span class="sub">if {}</span>', shown, only_if) if only_if else shown
 

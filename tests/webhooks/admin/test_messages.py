@@ -9,7 +9,8 @@ from django.core import mail
 from django.test import Client
 
 from commerce import tokens
-from tests.factories import confirm_order
+from orders import couriers
+from tests.factories import NOW, confirm_order, ship_order
 from tests.webhooks.admin.conftest import log_in_with, send_all
 from webhooks import subscriptions
 from webhooks.models import Delivery, Subscription
@@ -111,7 +112,7 @@ class TestTheList:
         page = staff.get(LIST).content.decode()
 
         assert "Message to the shopper by e-mail" in page
-        assert "if status of order.tracking.updated is &quot;out_for_delivery&quot;" in page
+        assert "out_for_delivery" not in page
 
 
 class TestTheLog:
@@ -138,6 +139,17 @@ class TestTheLog:
 
         words = "There is no e-mail address to write to, so nothing was sent."
         assert words in staff.get(f"/admin/webhooks/delivery/{delivery.pk}/change/").content.decode()
+
+
+class TestTheOrdersPage:
+    def test_says_why_a_scan_was_not_told(self, staff: Client, written: Subscription) -> None:
+        parcel = ship_order()
+        couriers.track(parcel.public_id, status="in_transit", occurred_at=NOW, source="dhl", now=NOW)
+
+        page = staff.get(f"/admin/orders/order/{parcel.order_id}/change/").content.decode()
+
+        words = "Messages to shoppers is told only if status of order.tracking.updated is"
+        assert f"{words} &quot;out_for_delivery&quot;; here it is &quot;in_transit&quot;." in page
 
 
 class TestTheApi:
