@@ -20,6 +20,7 @@ urlpatterns = [
     re_path("^api/", problems.unknown_url),
     path("track/<slug:token>/", pages.track, name="track-page"),
     path("track/<slug:token>/cancel/", pages.cancel, name="track-page-cancel"),
+    path("track/<slug:token>/return/", pages.send_back, name="track-page-return"),
     path("shop/", storefront.shop, name="shop"),
     path("healthz", health.healthz),
     path("readyz", health.readyz),
