@@ -41,7 +41,7 @@ async def occur(subject: str = "sub_1") -> str:
 
 def _occur(subject: str) -> str:
     try:
-        return happen(subject).public_id
+        return str(happen(subject).public_id)
     finally:
         connections.close_all()
 
