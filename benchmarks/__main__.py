@@ -10,7 +10,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from benchmarks import harness, isolation, kills, latency, log_browser, memory, orders, statements, throughput
+from benchmarks import (
+    api_paging,
+    harness,
+    isolation,
+    kills,
+    latency,
+    log_browser,
+    memory,
+    orders,
+    statements,
+    throughput,
+)
 from benchmarks.rival import race
 
 DATABASES = {"postgres": "PostgreSQL", "sqlite": "SQLite"}
@@ -106,6 +117,12 @@ def orders_over_http() -> Iterator[Figure]:
             yield Figure(f"{words}, {name}", f"{rate:,.0f}/s, p95 {p95:.0f} ms", bar, is_reached)
 
 
+def api_pages() -> Iterator[Figure]:
+    ratio, page = api_paging.slowest(api_paging.compare())
+    name = f"API's slowest page of {api_paging.LARGE:,} orders, PostgreSQL"
+    yield Figure(name, f"{ratio:.2f} times that of {api_paging.SMALL:,} ({page})", "<= 1.5", ratio <= api_paging.BAR)
+
+
 PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
     "throughput": deliveries_per_second,
     "latency": commit_to_receipt,
@@ -116,6 +133,7 @@ PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
     "memory": idle_memory,
     "orders": orders_over_http,
     "log": the_log,
+    "paging": api_pages,
 }
 
 
