@@ -95,7 +95,7 @@ def _next_sequence(subject: str) -> int:
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO webhooks_eventsequence (subject, last) VALUES (%s, 1)"
-            f" ON CONFLICT (subject) DO UPDATE SET last = webhooks_eventsequence.last + 1 RETURNING last{wakes}",
+            f" ON CONFLICT (subject) DO UPDATE SET last = webhooks_eventsequence.last + 1 RETURNING last{wakes}",  # noqa: S608 (ours)
             [subject],
         )
         return int(cursor.fetchone()[0])

@@ -214,7 +214,13 @@ class TestCollectCash:
         shipment = ship_order(method="cod")
         fulfilment.deliver(shipment.public_id, delivered_at=now, actor="ben", now=now)
         order = Order.objects.get()
-        cash = {"amount_minor": 4990, "currency": "EUR", "reference": "till-7", "actor": "ann", "now": now}
+        cash: dict[str, Any] = {
+            "amount_minor": 4990,
+            "currency": "EUR",
+            "reference": "till-7",
+            "actor": "ann",
+            "now": now,
+        }
 
         for _ in range(2):
             payments.collect_cash(order.public_id, **cash)
@@ -227,7 +233,7 @@ class TestCollectCash:
     def test_refuses_more_than_is_open(self, now: datetime) -> None:
         order = ship_order(method="cod").order
 
-        with pytest.raises(PaymentMismatch, match="owes €49.90, which a payment of €50.00 does not match"):
+        with pytest.raises(PaymentMismatch, match=r"owes €49\.90, which a payment of €50\.00 does not match"):
             payments.collect_cash(
                 order.public_id, amount_minor=5000, currency="EUR", reference="x", actor="ann", now=now
             )
