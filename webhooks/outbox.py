@@ -86,6 +86,11 @@ def _build(event_type: EventType, fact: Any) -> tuple[Event, Any]:
     return event, data
 
 
+_COUNT_UP = """
+    INSERT INTO webhooks_eventsequence (subject, last) VALUES (%s, 1)
+    ON CONFLICT (subject) DO UPDATE SET last = webhooks_eventsequence.last + 1 RETURNING last"""
+
+
 def _next_sequence(subject: str) -> int:
     """One more than the subject's last. Holds the subject's row until commit: sequence order is commit order.
 
@@ -93,11 +98,7 @@ def _next_sequence(subject: str) -> int:
     """
     wakes = f", pg_notify('{CHANNEL}', subject)" if connection.vendor == "postgresql" else ""
     with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO webhooks_eventsequence (subject, last) VALUES (%s, 1)"
-            f" ON CONFLICT (subject) DO UPDATE SET last = webhooks_eventsequence.last + 1 RETURNING last{wakes}",  # noqa: S608 (ours)
-            [subject],
-        )
+        cursor.execute(_COUNT_UP + wakes, [subject])
         return int(cursor.fetchone()[0])
 
 
