@@ -102,7 +102,7 @@ async def _stream(opened: Opened, receive: Receive, send: Send) -> None:
         try:
             with suppress(TimeoutError):
                 await _tell(opened, watch, say)
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             gone.cancel()
 
