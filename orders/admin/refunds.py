@@ -38,7 +38,7 @@ def _settle(refund: Refund, *, answers: Mapping[Refund, Mapping[str, Any]], acto
 
 @admin.register(Refund)
 class RefundAdmin(AskingAdmin):
-    list_display = ("refund", "state_badge", "order_link", "amount", "reason", "of_payment", "requested", "settled")
+    list_display = ("refund", "state_badge", "order_link", "reason", "of_payment", "requested", "settled")
     list_filter = ("state",)
     list_select_related = ("order", "payment", "goods_return")
     search_help_text = "Exactly: an order number, a gateway's reference or a refund id (rfd_…)."
@@ -70,7 +70,7 @@ class RefundAdmin(AskingAdmin):
     @admin.display(description="Refund")
     def refund(self, refund: Refund) -> SafeString:
         url = reverse("admin:orders_refund_change", args=[refund.pk])
-        return format_html('<a class="row-title" href="{}">{}</a>', url, refund)
+        return format_html('<a class="row-title" href="{}">{}</a>', url, self.amount(refund))
 
     @admin.display(description="State")
     def state_badge(self, refund: Refund) -> SafeString:

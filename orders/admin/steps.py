@@ -92,6 +92,10 @@ def primary(order: Any) -> Verb | None:
 def next_step(order: Any) -> str:
     if verb := primary(order):
         return verb.label
+    if order.overpaid_minor:
+        return f"Refund {display(order.overpaid_minor, order.currency)}"
+    if order.refund_pending_minor:
+        return f"Send {display(order.refund_pending_minor, order.currency)} back"
     if order.state == State.PENDING:
         return "Wait for the payment"
     if order.state == State.CONFIRMED and order.outstanding_minor:

@@ -112,7 +112,9 @@ LIVED_IN = {
     ),
     "product": at("/admin/inventory/product/", FIRST),
     "cash": at(
-        "/admin/orders/order/?payment_status__exact=cod_pending&status__exact=delivered", ROW, "text=Record cash…"
+        "/admin/orders/order/?payment_status__exact=cod_pending&status__exact=delivered",
+        ROW,
+        "text=Record cash collected…",
     ),
     "order, returned in part": at("/admin/orders/return/", "td.field-order_link a"),
     "refund": at("/admin/orders/refund/", ROW),

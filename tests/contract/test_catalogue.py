@@ -12,15 +12,25 @@ from jsonschema import Draft202012Validator, FormatChecker  # type: ignore[impor
 from commerce import tokens
 from inventory import stock
 from inventory.models import Product
-from orders import checkout, couriers
+from orders import checkout, couriers, refunds
 from orders.models import Customer
-from tests.factories import make_cart, make_product, make_warehouse, pay_for, place_order, ship_order
+from tests.factories import (
+    ask_refund,
+    make_cart,
+    make_product,
+    make_warehouse,
+    pay_for,
+    place_order,
+    send_back,
+    ship_order,
+    take_back,
+)
 from webhooks.models import Event
 
 pytestmark = pytest.mark.django_db
 
-# Of the fourteen of the mission, those that need no return and no refund.
 OF_THE_MISSION = {
+    *("order.return.initiated", "order.refund.processed"),
     *("order.created", "order.confirmed", "order.packed", "order.shipped", "order.delivered", "order.cancelled"),
     *("inventory.updated", "product.updated", "customer.created", "customer.updated"),
     *("payment.success", "payment.failed"),
@@ -61,13 +71,15 @@ def depth(value: Any) -> int:
 
 
 def walk() -> None:
-    """Everything of stage 1 that is told, at least once."""
+    """All of the mission, at least once."""
     now = timezone.now()
     parcel = ship_order(now=now)
     product = Product.objects.get()
     for minutes, status in enumerate(("in_transit", "attempt_failed", "delivered"), start=1):
         at = now + timedelta(minutes=minutes)
         couriers.track(parcel.public_id, status=status, occurred_at=at, message="🫖", source="dhl", now=at)
+    refund = ask_refund(take_back(send_back(parcel.order, now=now), now=now).order, now=now)
+    refunds.processed(refund.public_id, gateway_reference="re_1", actor="stripe", now=now)
     declined = place_order(("MUG", 1), now=now)
     pay_for(declined, reference="ch_declined", result="failed", failure_code="card_declined", now=now)
     checkout.cancel(declined.public_id, reason="Changed my mind", actor="ann", now=now)

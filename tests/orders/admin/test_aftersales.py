@@ -215,6 +215,15 @@ class TestRefunding:
         assert (refund.amount_minor, refund.reason, refund.requested_by) == (500, "Scratched", "ann")
         assert told(order.public_id)[-1] == "order.refund.requested"
 
+    def test_is_what_comes_next_until_it_is_sent(self, staff: Client, now: datetime) -> None:
+        order = confirm_order(now=now)
+        checkout.cancel(order.public_id, reason="", actor="ann", now=now)
+        assert "Next: Send €49.90 back." in page_of(staff, order)
+
+        refunds.failed(Refund.objects.get().public_id, actor="stripe", now=now)
+
+        assert "Next: Refund €49.90." in page_of(staff, order)
+
     def test_of_more_than_was_paid_is_refused(self, staff: Client, now: datetime) -> None:
         order = deliver_order(now=now)
 
