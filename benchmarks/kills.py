@@ -1,4 +1,7 @@
-"""Workers killed with `kill -9` while they drain 5,000 events: what was lost, and whether the log owns to each copy."""
+"""Workers killed with `kill -9` while they drain 5,000 events: what was lost, and whether the log owns to each copy.
+
+Under a lease of seconds: what dead workers hold would else take up the room of the subscriber for most of a minute.
+"""
 
 import random
 import sys
@@ -12,8 +15,8 @@ from benchmarks import harness
 
 COUNT = 5_000
 KILLS = 20
-# A lease runs out after 45 s, and is recovered within a minute.
 WITHIN_S = 120.0
+SHORT_LEASE = {"DJANGO_SETTINGS_MODULE": "tests.chaos.settings"}
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ def measure(kind: str, *, count: int = COUNT, kills: int = KILLS) -> Toll:
     with harness.FastReceiver() as receiver, harness.database(kind) as environment:
         harness.in_django(environment, "subscribe", receiver.url, 100)
         harness.in_django(environment, "backlog", count)
-        with harness.cluster(environment) as process:
+        with harness.cluster(environment | SHORT_LEASE) as process:
             for n in range(1, kills + 1):
                 receiver.wait_for(n * count // (kills + 2))
                 _kill_worker(process.pid)
