@@ -42,7 +42,7 @@ from webhooks.sources import DomainError
 
 EXAMPLES = int(os.environ.get("STATEFUL_EXAMPLES", "0"))
 BOUNDED = settings(
-    max_examples=EXAMPLES or 6,
+    max_examples=EXAMPLES or 4,
     stateful_step_count=50,
     derandomize=not EXAMPLES,
     database=None,
