@@ -77,8 +77,7 @@ class Story:
 def with_everything() -> Any:
     """For `tell`."""
     stops = Prefetch("holds", Hold.objects.open().order_by("pk"), to_attr="stops")
-    sent_back = Prefetch("returns", Return.objects.order_by("pk"), to_attr="sent_back")
-    return with_timeline().prefetch_related(stops, sent_back)
+    return with_timeline().prefetch_related(stops)
 
 
 def tell(order: Any, *, now: datetime) -> Story:
