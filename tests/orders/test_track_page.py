@@ -252,7 +252,7 @@ class TestSendBack:
 
     @pytest.fixture
     def line_id(self, delivered: Order) -> str:
-        return delivered.items[0].public_id
+        return str(delivered.items[0].public_id)
 
     def test_opens_a_return_of_what_is_chosen(self, client: Client, delivered: Order, line_id: str) -> None:
         assert "Send something back" in read(client, delivered)
