@@ -1,4 +1,4 @@
-"""The rate of a subscription. What else a claim promises is told in test_delivery.py."""
+"""The rate of a subscription, and that a lease is kept. What else a claim promises is told in test_delivery.py."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -91,3 +91,25 @@ class TestRate:
             subscription.full_clean()
         with pytest.raises(IntegrityError), transaction.atomic():
             subscription.save()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no server that could lose a commit")
+class TestLease:
+    def test_is_on_the_disk_before_anything_is_sent(self, soon: datetime) -> None:
+        """Else a crash of the database forgets it, and the log never learns of the request."""
+        make_subscription()
+        happen_often(10, subjects=10)
+        written = _position("pg_current_wal_insert_lsn")
+
+        assert len(claim(soon)) == 8
+
+        # The server flushes by itself only five times a second.
+        assert _position("pg_current_wal_flush_lsn") > written
+
+
+def _position(function: str) -> int:
+    """In the write-ahead log, in bytes."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {function}() - '0/0'")
+        return int(cursor.fetchone()[0])
