@@ -30,6 +30,10 @@ def subscribe(url: str, max_in_flight: int = 8) -> int:
     return created.pk
 
 
+def subscribe_all(urls: list[str]) -> list[int]:
+    return [subscribe(url) for url in urls]
+
+
 def backlog(count: int) -> int:
     """`count` events of as many subjects, committed and not yet sent."""
     for start in range(0, count, 500):
@@ -88,9 +92,9 @@ def await_delivered(timeout_s: float) -> list[tuple[str, int]]:
 
 
 def take_part(subscription: int, is_told: bool) -> None:
-    """Whether it is sent what waits for it."""
+    """Whether it is sent what waits for it, as one that nothing bad is known of."""
     state = Subscription.State.ACTIVE if is_told else Subscription.State.PAUSED
-    Subscription.objects.filter(pk=subscription).update(state=state)
+    Subscription.objects.filter(pk=subscription).update(state=state, **Subscription.WELL)
 
 
 def count_statements(url: str) -> tuple[int, float]:
