@@ -152,12 +152,16 @@ class Hub:
 
     async def _hear(self) -> None:
         parameters = connection.get_connection_params() | {"cursor_factory": psycopg.AsyncCursor}
-        async with await psycopg.AsyncConnection.connect(**parameters, autocommit=True) as bell:
+        bell = await psycopg.AsyncConnection.connect(**parameters, autocommit=True)
+        try:
             await bell.execute(f"LISTEN {CHANNEL}")
             while True:
                 await self._look()
                 async for notice in bell.notifies(timeout=LOOK_EVERY_S["postgresql"]):
                     self._ring(notice.payload)
+        finally:
+            # Not `async with`: that waits for the server first, and a second cancellation would leave it open.
+            await bell.close()
 
     async def _poll(self) -> None:
         while True:
