@@ -9,7 +9,6 @@ import pytest
 from django.db import OperationalError, connections
 
 from tests.webhooks.factories import happen
-from webhooks import hub as hubs
 from webhooks.hub import EVERYTHING, Hub, Page, Source, Watch
 from webhooks.streams import Feed, Snapshots, version
 
