@@ -221,8 +221,8 @@ class TestOtherServers:
         order = place_order(method="cod")
         path = f"/api/v1/{path_of(order)}"
 
-        first = Client().get(path)
-        again = Client().get(path, headers={"Last-Event-ID": "1"})
+        first: Any = Client().get(path)
+        again: Any = Client().get(path, headers={"Last-Event-ID": "1"})
 
         assert b"".join(first.streaming_content).startswith(b"retry: 3000\n: still here\n\nid: 1\ndata: {")
         assert b"".join(again.streaming_content) == b"retry: 3000\n: still here\nid: 1\n\n"
