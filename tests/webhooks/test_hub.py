@@ -9,6 +9,7 @@ import pytest
 from django.db import OperationalError, connections
 
 from tests.webhooks.factories import happen
+from webhooks import hub as hubs
 from webhooks.hub import EVERYTHING, Hub, Page, Source, Watch
 from webhooks.streams import Feed, Snapshots, version
 
@@ -152,6 +153,31 @@ class TestHub:
                 with pytest.raises(OperationalError):
                     await hub.read(source, "0")
                 assert await hub.read(source, "0") == Page("1")
+
+        play(scene)
+
+    def test_goes_on_listening_after_the_database_was_away(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        looks: list[Any] = []
+        real = hubs._last_sequences
+
+        def look(subjects: Any) -> dict[str, str]:
+            looks.append(subjects)
+            if len(looks) == 1:
+                raise OperationalError("gone")
+            return real(subjects)
+
+        monkeypatch.setattr(hubs, "_last_sequences", look)
+        monkeypatch.setattr(hubs, "RECONNECT_S", 0.01)
+
+        async def scene(hub: Hub) -> None:
+            with hub.watching("sub_1") as watch:
+                while len(looks) < 2:
+                    await watch.wait(0.01)
+                first = await hub.read(Snapshots("sub_1", echo), "")
+                await occur()
+                assert await watch.wait(PATIENCE_S)
+                page = await told(hub, Snapshots("sub_1", echo), watch, first.position)
+            assert page.position == "1"
 
         play(scene)
 
