@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from django.core import mail
+from django.core.mail.backends.smtp import EmailBackend
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
@@ -19,6 +21,26 @@ from webhooks.subscriptions import SubscriptionConflict
 from webhooks.transport import MASK
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class ApiError(Exception):
+    """Of a mail service: no OSError."""
+
+
+class Strange(EmailBackend):
+    """A back end that speaks to a mail service by its API."""
+
+    def open(self) -> None:
+        """There is no connection."""
+
+    def send_messages(self, email_messages: Any) -> int:
+        raise ApiError("402 no credit left")
+
+
+class BadAtParting(EmailBackend):
+    def close(self) -> None:
+        super().close()
+        raise ApiError("I do not know you")
 
 
 @pytest.fixture
@@ -181,6 +203,33 @@ class TestRefusal:
         assert time.monotonic() - begun < 10
         assert states() == [("order.confirmed", "pending", "mail_server")]
         assert Attempt.objects.get().detail == "No complete answer within 0 s."
+
+    def test_by_a_back_end_that_raises_what_it_likes_says_so_and_is_tried_again(
+        self, written: Subscription, server: MailServer, settings: Settings
+    ) -> None:
+        settings.EMAIL_BACKEND = f"{__name__}.Strange"
+        confirm_order()
+        crank()
+        assert states() == [("order.confirmed", "pending", "mail_refused")]
+        assert Attempt.objects.get().detail == "The mail back end failed with ApiError: 402 no credit left"
+
+        settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+        make_due()
+        crank()
+
+        assert len(server.received) == 1
+        assert list(Attempt.objects.order_by("number").values_list("reason", flat=True)) == ["mail_refused", ""]
+
+    def test_cannot_be_told_by_how_the_connection_ends(
+        self, written: Subscription, server: MailServer, settings: Settings
+    ) -> None:
+        settings.EMAIL_BACKEND = f"{__name__}.BadAtParting"
+        confirm_order()
+
+        crank()
+
+        assert len(server.received) == 1
+        assert states() == [("order.confirmed", "delivered", "")]
 
     def test_opens_the_circuit_like_any_other(self, written: Subscription, server: MailServer) -> None:
         server.answers = {"MAIL": "421 too many messages"}

@@ -45,7 +45,7 @@ def send(claimed: Claimed) -> Outcome:
             _hand_over(mail, ends)
         except _Unsendable as error:
             outcome.reason, outcome.detail = error.reason, str(error)
-        except OSError as error:
+        except Exception as error:
             outcome.status_code, outcome.reason, words = _explain(error)
             outcome.detail = clean(f"No complete answer within {DEADLINE_S:.0f} s." if ends.expired else words)[:500]
     outcome.duration_ms = round((time.monotonic() - started) * 1000)
@@ -95,7 +95,7 @@ def _hand_over(mail: EmailMessage, ends: Deadline) -> None:
             connection.send_messages([mail])
     finally:
         # Whether the message was taken has been said: how the connection ends says nothing more.
-        with suppress(OSError):
+        with suppress(Exception):
             connection.close()
 
 
@@ -105,8 +105,11 @@ def _wire(connection: object) -> AbstractContextManager[socket.socket | None]:
     return socket.socket(fileno=os.dup(encrypted_or_not.fileno())) if encrypted_or_not else nullcontext()
 
 
-def _explain(error: OSError) -> tuple[int | None, Reason, str]:
-    """The mail server's code, if it gave one; the reason, and what happened in words."""
+def _explain(error: Exception) -> tuple[int | None, Reason, str]:
+    """The mail server's code, if it gave one; the reason, and what happened in words.
+
+    Back ends that speak to a mail service by its API raise what they like.
+    """
     match error:
         case smtplib.SMTPRecipientsRefused(recipients=refused):
             code, words = next(iter(refused.values()))
@@ -120,7 +123,9 @@ def _explain(error: OSError) -> tuple[int | None, Reason, str]:
             return code, Reason.MAIL_REFUSED, f"The mail server refused the message with {code}: {_text(words)}"
         case smtplib.SMTPNotSupportedError():
             return None, Reason.MAIL_SERVER, f"The mail server does not do what EMAIL_URL asks for: {error}"
-    return None, Reason.MAIL_SERVER, f"The mail server could not be reached: {error or type(error).__name__}"
+        case OSError():
+            return None, Reason.MAIL_SERVER, f"The mail server could not be reached: {error or type(error).__name__}"
+    return None, Reason.MAIL_REFUSED, f"The mail back end failed with {type(error).__name__}: {error}"
 
 
 def _text(words: bytes | str) -> str:
