@@ -3,6 +3,9 @@ import socket
 import time
 
 import pytest
+from django.test import override_settings
+from hypothesis import example, given
+from hypothesis import strategies as st
 from pytest_django.fixtures import Settings
 
 from webhooks import guard
@@ -44,19 +47,78 @@ PUBLIC = [
 ]
 PUBLIC_MAPPED = "::ffff:8.8.8.8"
 
-# Spellings that resolvers turn into loopback or private addresses.
+# Spellings that resolvers turn into loopback, private or link-local addresses.
 SPELLINGS = [
     "127.1",
     "127.0.1",
     "2130706433",
     "0x7f000001",
+    "0X7F000001",
     "0x7f.1",
+    "0x7f.0x0.0x0.0x1",
     "0177.0.0.1",
+    "0177.0.0.01",
     "017700000001",
     "0",
+    "0x0",
     "10.1",
+    "0xa.1",
+    "012.1",
+    "192.168.1",
     "3232235521",
+    "0xa9fea9fe",
+    "169.254.43518",
+    "0251.0376.0251.0376",
+    "0:0:0:0:0:0:0:1",
+    "0000:0000:0000:0000:0000:0000:0000:0001",
+    "::0001",
+    "::FFFF:127.0.0.1",
+    "0:0:0:0:0:ffff:7f00:0001",
+    "FE80::1",
+    "localhost",
+    "LOCALHOST",
 ]
+
+# The registries of special-purpose addresses (IANA, RFC 6890 and its successors), by their first and last address, and
+# what an address of IPv6 may hide an address of IPv4 in. Written down once more, and not read from the product.
+SPECIAL_V4 = [
+    ("0.0.0.0", "0.255.255.255"),  # noqa: S104
+    ("10.0.0.0", "10.255.255.255"),
+    ("100.64.0.0", "100.127.255.255"),
+    ("127.0.0.0", "127.255.255.255"),
+    ("169.254.0.0", "169.254.255.255"),
+    ("172.16.0.0", "172.31.255.255"),
+    ("192.0.0.0", "192.0.0.255"),
+    ("192.0.2.0", "192.0.2.255"),
+    ("192.88.99.0", "192.88.99.255"),
+    ("192.168.0.0", "192.168.255.255"),
+    ("198.18.0.0", "198.19.255.255"),
+    ("198.51.100.0", "198.51.100.255"),
+    ("203.0.113.0", "203.0.113.255"),
+    ("224.0.0.0", "255.255.255.255"),
+]
+HIDING_V4 = ["::ffff:{}", "::{}", "::ffff:0:{}", "64:ff9b::{}", "64:ff9b:1::{}", "2002:{hex}::1", "2001:0:{hex}::1"]
+# The only addresses of IPv6 that are given to anybody to be reached at (RFC 4291, 2.4), and the parts taken out of it.
+GLOBAL_V6 = ipaddress.ip_network("2000::/3")
+SPECIAL_V6 = [ipaddress.ip_network(part) for part in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")]
+
+v4_addresses = st.one_of(
+    st.ip_addresses(v=4),
+    st.sampled_from(SPECIAL_V4).flatmap(
+        lambda bounds: st.integers(*(int(ipaddress.IPv4Address(bound)) for bound in bounds)).map(ipaddress.IPv4Address)
+    ),
+)
+v6_addresses = st.one_of(
+    st.ip_addresses(v=6),
+    st.integers(int(GLOBAL_V6[0]), int(GLOBAL_V6[-1])).map(ipaddress.IPv6Address),
+    st.sampled_from(SPECIAL_V6).flatmap(
+        lambda part: st.integers(int(part[0]), int(part[-1])).map(ipaddress.IPv6Address)
+    ),
+)
+
+
+def is_special(address: ipaddress.IPv4Address) -> bool:
+    return any(ipaddress.IPv4Address(first) <= address <= ipaddress.IPv4Address(last) for first, last in SPECIAL_V4)
 
 
 @pytest.fixture(autouse=True)
@@ -127,10 +189,51 @@ class TestCheckAddress:
         assert not issubclass(guard.UnknownHost, OSError)
 
 
+def is_let_through(address: object) -> bool:
+    with override_settings(WEBHOOK_ALLOWED_NETWORKS=[], DEBUG=False):
+        try:
+            check(str(address))
+        except guard.BlockedAddress:
+            return False
+        return True
+
+
+class TestAnyAddress:
+    @given(v4_addresses)
+    @example(ipaddress.IPv4Address("192.0.0.192"))
+    def test_of_ipv4_is_let_through_exactly_if_it_is_nobodys_special_one(self, address: ipaddress.IPv4Address) -> None:
+        assert is_let_through(address) is not is_special(address)
+
+    @given(v4_addresses, st.sampled_from(HIDING_V4))
+    def test_of_ipv4_gains_nothing_by_hiding_in_one_of_ipv6(self, address: ipaddress.IPv4Address, form: str) -> None:
+        halves = f"{int(address) >> 16:x}:{int(address) & 0xFFFF:x}"
+        hidden = form.format(address, hex=halves)
+
+        # A mapped one is the same address; the others lead through somebody's translator or tunnel.
+        assert is_let_through(hidden) is (form == "::ffff:{}" and not is_special(address))
+
+    @given(v6_addresses)
+    def test_of_ipv6_is_let_through_only_if_somebody_can_be_reached_at_it(self, address: ipaddress.IPv6Address) -> None:
+        is_somebodys = address in GLOBAL_V6 and not any(address in part for part in SPECIAL_V6)
+        is_mapped = address.ipv4_mapped is not None and not is_special(address.ipv4_mapped)
+
+        assert is_let_through(address) is (is_somebodys or is_mapped)
+
+    @given(v4_addresses | v6_addresses, st.integers(0, 128))
+    def test_that_an_operator_allows_is_let_through_whatever_it_is(
+        self, address: ipaddress.IPv4Address | ipaddress.IPv6Address, prefix: int
+    ) -> None:
+        address = getattr(address, "ipv4_mapped", None) or address
+        network = ipaddress.ip_network((address, min(prefix, address.max_prefixlen)), strict=False)
+
+        with override_settings(WEBHOOK_ALLOWED_NETWORKS=[str(network)], DEBUG=False):
+            check(str(address), encrypted=False)
+
+
 class TestResolve:
     @pytest.mark.parametrize("spelling", SPELLINGS)
     def test_sees_through_odd_spellings_of_addresses(self, spelling: str) -> None:
-        with pytest.raises((guard.BlockedAddress, guard.UnknownHost)):
+        with pytest.raises(guard.BlockedAddress, match="not a public address"):
             guard.resolve(spelling, 443, encrypted=True, timeout_s=5)
 
     def test_refuses_a_name_with_one_forbidden_address_among_good_ones(self, monkeypatch: pytest.MonkeyPatch) -> None:
