@@ -37,6 +37,7 @@ _SIGNATURES = [
         ("webhook-signature", "Standard Webhooks, with webhook-id and webhook-timestamp"),
         ("aftership-hmac-sha256", "AfterShip"),
         ("x-hmac-signature", "EasyPost"),
+        ("x-hmac-signature-v2", "EasyPost, with x-timestamp and x-path"),
         ("stripe-signature", "Stripe"),
     )
 ]

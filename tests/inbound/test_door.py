@@ -12,7 +12,7 @@ from django_q.models import OrmQ
 from commerce.inbound import sources
 from commerce.models import IdempotencyRecord, InboundMessage, InboundSource
 from tests.inbound.conftest import make_source
-from tests.inbound.senders import SECRETS, Sender, load, sign
+from tests.inbound.senders import SECRETS, Sender, load, sign, sign_by_easypost_v2
 from webhooks.transport import MASK
 
 pytestmark = pytest.mark.django_db
@@ -130,6 +130,62 @@ class TestReplay:
         assert {answer.json()["id"] for answer in answers} == {InboundMessage.objects.get().public_id}
         assert [answer.status_code for answer in answers] == [202] * 3
         assert InboundMessage.objects.get().copies == 2
+
+
+class TestDatedSignatureOfEasyPost:
+    BODY = json.dumps({"id": "evt_1"}).encode()
+
+    def test_is_taken_beside_the_other_or_alone(self, connect: Connect) -> None:
+        sender = connect("easypost")
+        dated = sign_by_easypost_v2(self.BODY, at=sender.at)
+
+        answers = [
+            sender.post(self.BODY, dated),
+            sender.post(self.BODY, dated | sign("easypost", self.BODY, at=sender.at)),
+        ]
+
+        assert [answer.status_code for answer in answers] == [202, 202]
+        assert InboundMessage.objects.get().copies == 1
+
+    @pytest.mark.parametrize("age_s", [301, -301])
+    def test_refuses_a_replay_though_the_other_would_do(self, age_s: int, connect: Connect) -> None:
+        sender = connect("easypost")
+        headers = sign_by_easypost_v2(self.BODY, at=sender.at - age_s) | sign("easypost", self.BODY, at=sender.at)
+
+        assert refused(sender.post(self.BODY, headers), 401, "bad_signature")
+
+    @pytest.mark.parametrize(
+        "changed",
+        [
+            {"X-Timestamp": "Tue, 19 Aug 2025 20:37:09 -0000"},
+            {"X-Timestamp": "yesterday"},
+            {"X-Timestamp": f"Tue, 19 Aug 2025 20:37:{'9' * 20} -0000"},
+            {"X-Timestamp": "Tue, 99 Aug 99999 20:37:09 +9999"},
+            {"X-Timestamp": ""},
+            {"X-Path": "/elsewhere"},
+            {"X-Path": ""},
+            {"X-Hmac-Signature-V2": "hmac-sha256-hex=00"},
+            {"X-Hmac-Signature-V2": "é\x80 ,=v1,"},
+        ],
+    )
+    def test_refuses_what_was_tampered_with(self, changed: dict[str, str], connect: Connect) -> None:
+        sender = connect("easypost")
+        headers = sign_by_easypost_v2(self.BODY, at=sender.at) | sign("easypost", self.BODY, at=sender.at)
+
+        assert refused(sender.post(self.BODY, headers | changed), 401, "bad_signature")
+
+    def test_refuses_another_body(self, connect: Connect) -> None:
+        sender = connect("easypost")
+        headers = sign_by_easypost_v2(self.BODY, at=sender.at)
+
+        assert refused(sender.post(b'{"id": "evt_2"}', headers), 401, "bad_signature")
+
+    def test_is_not_shown_in_the_log(self, connect: Connect) -> None:
+        sender = connect("easypost")
+
+        sender.post(self.BODY, sign_by_easypost_v2(self.BODY, at=sender.at))
+
+        assert dict(InboundMessage.objects.get().headers)["X-Hmac-Signature-V2"] == MASK
 
 
 class TestIdentity:

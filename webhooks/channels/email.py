@@ -122,10 +122,12 @@ def _explain(error: Exception) -> tuple[int | None, Reason, str]:
         case smtplib.SMTPResponseException(smtp_code=code, smtp_error=words):
             return code, Reason.MAIL_REFUSED, f"The mail server refused the message with {code}: {_text(words)}"
         case smtplib.SMTPNotSupportedError():
-            return None, Reason.MAIL_SERVER, f"The mail server does not do what EMAIL_URL asks for: {error}"
+            reason, said = Reason.MAIL_SERVER, f"The mail server does not do what EMAIL_URL asks for: {error}"
         case OSError():
-            return None, Reason.MAIL_SERVER, f"The mail server could not be reached: {error or type(error).__name__}"
-    return None, Reason.MAIL_REFUSED, f"The mail back end failed with {type(error).__name__}: {error}"
+            reason, said = Reason.MAIL_SERVER, f"The mail server could not be reached: {error or type(error).__name__}"
+        case _:
+            reason, said = Reason.MAIL_REFUSED, f"The mail back end failed with {type(error).__name__}: {error}"
+    return None, reason, said
 
 
 def _text(words: bytes | str) -> str:
