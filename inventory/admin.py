@@ -4,42 +4,36 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME, AdminForm
-from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
-from django.utils.functional import cached_property
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from inventory import stock
 from inventory.forms import AdjustmentForm, LevelForm, NewLevelForm, ProductForm, WarehouseForm
+from inventory.lists import ListAdmin, ReadOnlyAdmin
 from inventory.models import Product, StockLevel, StockMovement, Warehouse
 from inventory.spreadsheets import ProductTable, StockTable
 from inventory.stock import InsufficientStock
 from inventory.tables import Tables
+from inventory.wording import moment
 
 MOST_ADJUSTED = 100
-MOST_COUNTED = 10_000
-
-
-class NeverDeleted(admin.ModelAdmin):  # type: ignore[type-arg]
-    """What others refer to is put out of use, not deleted."""
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 @admin.register(Product)
-class ProductAdmin(Tables, NeverDeleted):
+class ProductAdmin(Tables, ListAdmin):
     resource_classes = (ProductTable,)
     form = ProductForm
     fields = ("sku", "name", ("price", "currency"), "weight_grams", "is_active", "public_id", "version", "updated_at")
     readonly_fields = ("public_id", "version", "updated_at")
-    list_display = ("sku", "name", "price", "available", "is_active", "updated_at")
+    list_display = ("sku", "name", "price", "available", "is_active", "updated")
     list_filter = ("is_active",)
     search_fields = ("sku", "name")
+    search_help_text = "A part of a SKU or name."
     ordering = ("sku",)
-    show_full_result_count = False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Product]:
         return Product.objects.with_available(timezone.now())
@@ -52,9 +46,13 @@ class ProductAdmin(Tables, NeverDeleted):
     def available(self, product: Any) -> int:
         return int(product.available)
 
+    @admin.display(description="Updated", ordering="updated_at")
+    def updated(self, product: Product) -> SafeString | str:
+        return moment(product.updated_at)
+
 
 @admin.register(Warehouse)
-class WarehouseAdmin(NeverDeleted):
+class WarehouseAdmin(ListAdmin):
     form = WarehouseForm
     list_display = ("code", "name", "country", "priority", "is_active")
     list_filter = ("is_active",)
@@ -63,27 +61,27 @@ class WarehouseAdmin(NeverDeleted):
 
 
 @admin.register(StockLevel)
-class StockLevelAdmin(Tables, NeverDeleted):
+class StockLevelAdmin(Tables, ListAdmin):
     resource_classes = (StockTable,)
     form = NewLevelForm
-    list_display = ("sku", "name", "warehouse", "on_hand", "reserved", "safety_stock", "available", "updated_at")
+    list_display = ("what", "warehouse", "on_hand", "reserved", "safety_stock", "available", "updated")
     list_filter = ("warehouse",)
     list_select_related = ("product", "warehouse")
     search_fields = ("product__sku", "product__name")
+    search_help_text = "A part of a SKU or name."
     ordering = ("product__sku", "warehouse__code")
-    show_full_result_count = False
     actions = ("adjust",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[StockLevel]:
         return StockLevel.objects.with_lapsed(timezone.now())
 
-    @admin.display(description="SKU", ordering="product__sku")
-    def sku(self, level: StockLevel) -> str:
-        return level.product.sku
+    @admin.display(description="Product", ordering="product__sku")
+    def what(self, level: StockLevel) -> SafeString:
+        return format_html('{}<span class="sub">{}</span>', level.product.sku, level.product.name)
 
-    @admin.display(description="Name", ordering="product__name")
-    def name(self, level: StockLevel) -> str:
-        return level.product.name
+    @admin.display(description="Updated", ordering="updated_at")
+    def updated(self, level: StockLevel) -> SafeString | str:
+        return moment(level.updated_at)
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         """A new level begins empty; of one there is, only what is kept back, and what is low, can be set."""
@@ -153,46 +151,36 @@ class StockLevelAdmin(Tables, NeverDeleted):
                 self.message_user(request, f"{level}: {delta:+}, now {moved.on_hand_after} on hand.", messages.SUCCESS)
 
 
-class CappedPaginator(Paginator):  # type: ignore[type-arg]
-    """Counts no further than MOST_COUNTED: the log's pages cost the same however long it is."""
-
-    @cached_property
-    def count(self) -> int:
-        rows: Any = self.object_list
-        return int(rows.order_by()[:MOST_COUNTED].count())
-
-
 @admin.register(StockMovement)
-class StockMovementAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    list_display = (
-        "at",
-        "sku",
-        "warehouse",
-        "reason",
-        "on_hand_delta",
-        "reserved_delta",
-        "on_hand_after",
-        "reserved_after",
-        "reference",
-        "actor",
-    )
+class StockMovementAdmin(ReadOnlyAdmin):
+    list_display = ("when", "what", "why", "on_hand", "reserved", "reference", "actor")
     list_filter = ("reason", "level__warehouse")
     list_select_related = ("level__product", "level__warehouse")
-    list_max_show_all = 0
     search_fields = ("reference",)
     search_help_text = "A whole SKU or reference."
     ordering = ("-id",)
-    paginator = CappedPaginator
-    show_facets = admin.ShowFacets.NEVER
-    show_full_result_count = False
+    sortable_by = ()
 
-    @admin.display(description="SKU")
-    def sku(self, movement: StockMovement) -> str:
-        return movement.level.product.sku
+    @admin.display(description="When")
+    def when(self, movement: StockMovement) -> SafeString | str:
+        return moment(movement.at)
 
-    @admin.display(description="Warehouse")
-    def warehouse(self, movement: StockMovement) -> str:
-        return movement.level.warehouse.code
+    @admin.display(description="Product")
+    def what(self, movement: StockMovement) -> SafeString:
+        level = movement.level
+        return format_html('{}<span class="sub">in {}</span>', level.product, level.warehouse)
+
+    @admin.display(description="Reason")
+    def why(self, movement: StockMovement) -> str:
+        return movement.get_reason_display()
+
+    @admin.display(description="On hand")
+    def on_hand(self, movement: StockMovement) -> SafeString:
+        return _moved(movement.on_hand_after, movement.on_hand_delta)
+
+    @admin.display(description="Reserved")
+    def reserved(self, movement: StockMovement) -> SafeString:
+        return _moved(movement.reserved_after, movement.reserved_delta)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -204,11 +192,7 @@ class StockMovementAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         levels = list(StockLevel.objects.filter(product__sku=term).values_list("pk", flat=True))
         return queryset.filter(Q(reference=term) | Q(level__in=levels)), False
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
 
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+def _moved(after: int, delta: int) -> SafeString:
+    """What there is now, and by how much that is more or less than before."""
+    return format_html('{}<span class="sub">{}</span>', after, f"{delta:+}" if delta else "")

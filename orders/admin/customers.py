@@ -9,9 +9,9 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from inventory.wording import moment
 from orders.admin.forms import CustomerForm
 from orders.admin.lists import ListAdmin
-from orders.admin.wording import moment
 from orders.models import Customer
 
 ORDERS_SHOWN = 20
@@ -30,7 +30,7 @@ class CustomerAdmin(ListAdmin):
         if "@" in term:
             return queryset.filter(email=term.lower())
         if term.startswith("cus_"):
-            return queryset.filter(public_id=term)
+            return super().search(queryset, term)
         return queryset.filter(name__istartswith=term)
 
     @admin.display(description="E-mail")

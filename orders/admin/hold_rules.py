@@ -5,13 +5,12 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.core.validators import EMPTY_VALUES
-from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from inventory.forms import CountriesField
 from inventory.money import MoneyError, from_text, to_text, validate_currency
-from orders.admin.wording import badge
+from inventory.wording import badge
 from orders.models import HoldRule
 
 # The form's fields that are a threshold, as its errors name them.
@@ -97,9 +96,6 @@ class HoldRuleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     class Media:
         css = {"all": ["orders/admin.css"]}
-
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        return super().changelist_view(request, {"title": "Hold rules", **(extra_context or {})})
 
     @admin.display(description="Rule")
     def rule(self, rule: HoldRule) -> SafeString:

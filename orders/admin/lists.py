@@ -1,4 +1,4 @@
-"""What the lists of orders, parcels and customers share: read by index, counted no further than people read."""
+"""What the lists of orders, parcels and customers share: they are read by index."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
 
-from inventory.admin import CappedPaginator
+from inventory import lists
 from inventory.models import Warehouse
 from orders import promises
 from orders.admin import steps
@@ -18,28 +18,16 @@ from orders.models import Allocation, Hold, Order
 from orders.promises import Standing
 
 
-class ListAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class ListAdmin(lists.ListAdmin):
     """Newest first; searched for exact words, each by an index of its own."""
 
     list_display_links = None
-    list_max_show_all = 0
-    list_per_page = 50
     ordering = ("-id",)
-    paginator = CappedPaginator
     search_fields = ("public_id__exact",)
-    show_facets = admin.ShowFacets.NEVER
-    show_full_result_count = False
     sortable_by = ()
 
     class Media:
         css = {"all": ["orders/admin.css"]}
-
-    def get_changelist_instance(self, request: HttpRequest) -> Any:
-        changes = super().get_changelist_instance(request)
-        changes.title = str(self.opts.verbose_name_plural).capitalize()
-        # The foot of the list says how many there are.
-        changes.full_result_count = changes.result_count
-        return changes
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -48,18 +36,12 @@ class ListAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return (self.search(queryset, term) if term else queryset), False
 
     def search(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
-        raise NotImplementedError
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+        """By its id; each list knows more words for its rows."""
+        return queryset.filter(public_id=term)
 
 
-class ReadOnlyAdmin(ListAdmin):
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+class ReadOnlyAdmin(lists.ReadOnlyAdmin, ListAdmin):
+    pass
 
 
 class AskingAdmin(ReadOnlyAdmin):

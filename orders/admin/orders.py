@@ -18,13 +18,13 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
 from inventory.money import display, from_text
+from inventory.wording import badge, moment
 from orders import checkout, fulfilment, holds, payments, promises
 from orders.admin import page, steps
 from orders.admin.forms import CancelForm, CollectForm, HoldForm, ShipForm
 from orders.admin.lists import AskingAdmin, HoldFilter, NextStepFilter, PlacedFilter, StandingFilter, WarehouseFilter
 from orders.admin.steps import CANCEL, COLLECT, CONFIRM, DELIVER, HOLD, PACK, REFUND, RELEASE, RETURN, SHIP, Verb
 from orders.admin.verbs import AT_ONCE, back_to, chosen, named, page_of, require, take_each
-from orders.admin.wording import badge, moment
 from orders.models import Order, Shipment
 from orders.promises import Standing
 from orders.transitions import InvalidTransition
@@ -133,7 +133,7 @@ class OrderAdmin(AskingAdmin):
         if "@" in term:
             return queryset.filter(contact_email=term.lower())
         if term.startswith("ord_"):
-            return queryset.filter(public_id=term)
+            return super().search(queryset, term)
         tracked = list(Shipment.objects.filter(tracking_number=term).values_list("order_id", flat=True)[:AT_ONCE])
         return queryset.filter(Q(number=term) | Q(pk__in=tracked))
 

@@ -14,12 +14,12 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from inventory.money import display, to_text
+from inventory.wording import badge, moment
 from orders import refunds
 from orders.admin.forms import RefundForm, SettleForm
 from orders.admin.lists import AskingAdmin
 from orders.admin.steps import REFUND, SETTLE
 from orders.admin.verbs import back_to, chosen, named, page_of, require, take_each
-from orders.admin.wording import badge, moment
 from orders.models import Order, Refund, Return
 
 
@@ -63,7 +63,7 @@ class RefundAdmin(AskingAdmin):
 
     def search(self, queryset: QuerySet[Refund], term: str) -> QuerySet[Refund]:
         if term.startswith("rfd_"):
-            return queryset.filter(public_id=term)
+            return super().search(queryset, term)
         found = queryset.filter(gateway_reference=term)
         return found if found.exists() else queryset.filter(order__number=term)
 

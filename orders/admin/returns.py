@@ -14,12 +14,12 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from inventory.money import display
+from inventory.wording import badge, moment
 from orders import returns
 from orders.admin.forms import OpenReturnForm, ReceiveForm, ReturnLineForm
 from orders.admin.lists import AskingAdmin
 from orders.admin.steps import RECEIVE, RETURN
 from orders.admin.verbs import back_to, chosen, named, page_of, require, take_each
-from orders.admin.wording import badge, moment
 from orders.models import Order, Return
 from orders.returns import Receipt, Wish
 
@@ -58,7 +58,7 @@ class ReturnAdmin(AskingAdmin):
 
     def search(self, queryset: QuerySet[Return], term: str) -> QuerySet[Return]:
         if term.startswith("ret_"):
-            return queryset.filter(public_id=term)
+            return super().search(queryset, term)
         return queryset.filter(number=term) if "-" in term else queryset.filter(order__number=term)
 
     @admin.display(description="Return")

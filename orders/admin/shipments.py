@@ -8,10 +8,18 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from orders.admin import wording
+from inventory.wording import NOTHING, badge, moment
 from orders.admin.lists import ReadOnlyAdmin, WarehouseFilter
-from orders.admin.wording import NOTHING, badge, moment
 from orders.models import Shipment
+
+
+def tracking(shipment: Shipment) -> SafeString | str:
+    """The number, as a link where there is one."""
+    if not shipment.tracking_number:
+        return "untracked" if shipment.shipped_at else NOTHING
+    if not shipment.tracking_url:
+        return shipment.tracking_number
+    return format_html('<a href="{}" rel="noreferrer">{}</a>', shipment.tracking_url, shipment.tracking_number)
 
 
 @admin.register(Shipment)
@@ -42,7 +50,7 @@ class ShipmentAdmin(ReadOnlyAdmin):
 
     def search(self, queryset: QuerySet[Shipment], term: str) -> QuerySet[Shipment]:
         if term.startswith("shp_"):
-            return queryset.filter(public_id=term)
+            return super().search(queryset, term)
         found = queryset.filter(tracking_number=term)
         return found if found.exists() else queryset.filter(order__number=term)
 
@@ -62,7 +70,7 @@ class ShipmentAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Tracking number")
     def tracking(self, shipment: Shipment) -> SafeString | str:
-        return wording.tracking(shipment)
+        return tracking(shipment)
 
     @admin.display(description="Courier says")
     def courier_says(self, shipment: Shipment) -> str:

@@ -8,7 +8,7 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.db.models import Exists, F, OuterRef, Q
 
 from inventory.money import display
-from orders.admin.wording import NOTHING
+from inventory.wording import NOTHING
 from orders.models import Order, OrderLine, Shipment
 from orders.models.order import OrderQuerySet
 

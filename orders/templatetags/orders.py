@@ -3,7 +3,8 @@
 from django import template
 
 from inventory.money import display
-from orders.admin.wording import badge, moment, tracking
+from inventory.wording import badge, moment
+from orders.admin.shipments import tracking
 
 register = template.Library()
 register.filter("money", display)

@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from inventory import stock
-from inventory.admin import CappedPaginator
+from inventory.lists import CappedPaginator
 from inventory.models import Product, StockLevel, StockMovement, Warehouse
 from inventory.stock import Demand
 from tests.factories import NOW
@@ -287,7 +287,7 @@ class TestMovements:
             admin_client.get(url("stockmovement"))
 
     def test_counts_no_further_than_it_says(self, level: StockLevel, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("inventory.admin.MOST_COUNTED", 2)
+        monkeypatch.setattr("inventory.lists.MOST_COUNTED", 2)
         for number in range(5):
             stock.reserve([Demand(level.pk, 1)], reference=f"ord_{number}", actor="ann", now=NOW)
 

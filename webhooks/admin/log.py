@@ -28,7 +28,6 @@ class LogChangeList(ChangeList):
         request.GET = parameters  # type: ignore[assignment]
         self.older_url = ""
         super().__init__(request, *args, **kwargs)
-        self.title = str(self.opts.verbose_name_plural).capitalize()
 
     def get_results(self, request: HttpRequest) -> None:
         page = self.queryset

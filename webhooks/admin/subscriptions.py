@@ -110,7 +110,6 @@ class SubscriptionAdmin(RecoveryAdmin):
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         changes = super().get_changelist_instance(request)
-        changes.title = "Subscriptions"
         changes.result_list = _with_health(changes.result_list)
         return changes
 

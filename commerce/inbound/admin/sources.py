@@ -39,11 +39,6 @@ class InboundSourceAdmin(admin.ModelAdmin[InboundSource]):
         last = InboundMessage.objects.filter(source=OuterRef("pk")).order_by("-id")
         return super().get_queryset(request).annotate(last_at=Subquery(last.values("created_at")[:1]))
 
-    def get_changelist_instance(self, request: HttpRequest) -> Any:
-        changes = super().get_changelist_instance(request)
-        changes.title = "Inbound sources"
-        return changes
-
     @admin.display(description="Source", ordering="name")
     def who(self, source: InboundSource) -> SafeString:
         return format_html(

@@ -1,4 +1,4 @@
-"""How the admin says things about orders."""
+"""How the admin's lists say things: states as badges, moments as times ago."""
 
 from datetime import datetime, timedelta
 
@@ -6,8 +6,6 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.timesince import timesince, timeuntil
-
-from orders.models import Shipment
 
 NOTHING = "–"
 
@@ -27,11 +25,3 @@ def moment(at: datetime | None) -> SafeString | str:
         words = f"{timesince(at, now, depth=1)} ago" if at < now else f"in {timeuntil(at, now, depth=1)}"
     exactly = f"{at:%Y-%m-%d %H:%M:%S} UTC"
     return format_html('<time datetime="{}" title="{}">{}</time>', at.isoformat(), exactly, words)
-
-
-def tracking(shipment: Shipment) -> SafeString | str:
-    if not shipment.tracking_number:
-        return "untracked" if shipment.shipped_at else NOTHING
-    if not shipment.tracking_url:
-        return shipment.tracking_number
-    return format_html('<a href="{}" rel="noreferrer">{}</a>', shipment.tracking_url, shipment.tracking_number)
