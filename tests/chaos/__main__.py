@@ -64,7 +64,7 @@ def run(kind: str, *, seconds: float, seed: str, server: Any) -> int:
         raged = time.monotonic()
         storm.settle()
         settled_s = time.monotonic() - raged
-        found = findings(storm.systems, storm.shoppers, stocked=STOCKED)
+        found = findings(storm.systems, storm.shoppers, storm.clerk, stocked=STOCKED)
     tell(storm, settled_s=settled_s)
     for finding in found:
         print(f"  ✗ {finding}")
@@ -79,15 +79,18 @@ def tell(storm: "Storm", *, settled_s: float) -> None:
     from webhooks.models import Attempt
 
     orders = sum(len(shopper.order_ids) for shopper in storm.shoppers)
-    repeated = sum(shopper.repeated for shopper in storm.shoppers)
+    repeated = sum(caller.repeated for caller in storm.callers)
     print(f"  faults: {', '.join(f'{count} {what}' for what, count in storm.faults.items())}")
-    print(f"  {orders} orders walked to the door; {repeated} requests repeated; settled after {settled_s:.1f} s")
+    print(
+        f"  {orders} orders walked to the door; {len(storm.clerk.promised)} deliveries resent; {repeated} requests"
+        f" repeated; settled after {settled_s:.1f} s"
+    )
     for system in storm.systems:
         owed = read_log(system.subscription)
         copies = count_copies(system.receipts, owed)
         print(
             f"  {system.name:10}{len(owed):6} events {len(system.receipts):6} received: {copies.first} arrived, "
-            f"{copies.failed} it had refused, {copies.lost} the log says worker_lost"
+            f"{copies.failed} it had refused, {copies.lost} the log says worker_lost, {copies.resent} resent"
         )
     reasons = Counter(Attempt.objects.exclude(reason="").values_list("reason", flat=True))
     print(f"  failed attempts: {', '.join(f'{count} {reason}' for reason, count in reasons.most_common())}")

@@ -64,6 +64,7 @@ class Receipt:
     subject: str
     sequence: int
     at: datetime
+    is_redelivery: bool = False
 
 
 class System:
@@ -85,8 +86,9 @@ class System:
         at = datetime.now(UTC)
         body = json.loads(received.body)
         attempt = int(received.headers["webhook-attempt"])
+        is_redelivery = "webhook-redelivery" in received.headers
         with self.choosing:
-            self.receipts.append(Receipt(body["id"], attempt, body["subject"], body["sequence"], at))
+            self.receipts.append(Receipt(body["id"], attempt, body["subject"], body["sequence"], at, is_redelivery))
             return WELL if self.is_calm else self._misbehave()
 
     def _misbehave(self) -> Reply:

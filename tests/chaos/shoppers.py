@@ -1,4 +1,4 @@
-"""A steady stream of orders over HTTP, by callers who try again until they are answered."""
+"""A steady stream of requests over HTTP, by callers who try again until they are answered."""
 
 import random
 import threading
@@ -12,6 +12,7 @@ import requests
 
 ANSWER_S = 15.0
 PAUSE_S = 0.2
+RESEND_EVERY_S = 0.3
 SKUS = [f"SKU-{n}" for n in range(12)]
 CASH_SHARE = 0.2
 DECLINED_SHARE = 0.2
@@ -20,30 +21,70 @@ MONEY = {"kind": "capture", "method": "card", "gateway": "stripe"}
 
 
 class Refused(Exception):
-    """The product said no to what it must accept."""
+    """The product said no; `code` says why."""
+
+    def __init__(self, path: str, answer: requests.Response) -> None:
+        super().__init__(f"{path}: {answer.status_code} {answer.text}")
+        self.code = answer.json().get("code")
 
 
-class Shopper(threading.Thread):
-    """Walks one order after the other from the cart to the door, until it is told to stop; begun ones are finished."""
+class Caller(threading.Thread):
+    """Does what it is there for, again and again, until it is told to stop; what was begun is finished."""
 
     def __init__(self, name: str, *, ports: Sequence[int], token: str, seed: str) -> None:
         super().__init__(name=name, daemon=True)
         self.ports, self.token = ports, token
         self.random = random.Random(f"{seed} {name}")
         self.stopping = threading.Event()
-        self.sold: Counter[str] = Counter()
-        self.order_ids: list[str] = []
         self.repeated = 0
         self.failure = ""
 
     def run(self) -> None:
         try:
             while not self.stopping.is_set():
-                self._walk()
+                self.act()
         except Refused as refused:
             self.failure = str(refused)
 
-    def _walk(self) -> None:
+    def act(self) -> None:
+        raise NotImplementedError
+
+    def get(self, path: str) -> Any:
+        return self._ask("GET", path, {}, None)
+
+    def post(self, path: str, **body: Any) -> Any:
+        """The answer, however often it takes to ask, and whom: each time with the same key."""
+        return self._ask("POST", path, {"idempotency-key": f"{self.random.getrandbits(128):x}"}, body)
+
+    def _ask(self, method: str, path: str, headers: dict[str, str], body: Any) -> Any:
+        headers = {"authorization": f"Bearer {self.token}", **headers}
+        while True:
+            url = f"http://127.0.0.1:{self.random.choice(self.ports)}/api/v1/{path}"
+            try:
+                answer = requests.request(method, url, json=body, headers=headers, timeout=ANSWER_S)
+            except requests.RequestException:
+                self._pause()
+                continue
+            if answer.ok:
+                return answer.json()
+            if answer.status_code < 500 and answer.json().get("code") != "request_in_progress":
+                raise Refused(path, answer)
+            self._pause()
+
+    def _pause(self) -> None:
+        self.repeated += 1
+        time.sleep(PAUSE_S)
+
+
+class Shopper(Caller):
+    """Walks one order after the other from the cart to the door."""
+
+    def __init__(self, name: str, *, ports: Sequence[int], token: str, seed: str) -> None:
+        super().__init__(name, ports=ports, token=token, seed=seed)
+        self.sold: Counter[str] = Counter()
+        self.order_ids: list[str] = []
+
+    def act(self) -> None:
         is_cash = self.random.random() < CASH_SHARE
         basket = Counter(self.random.choices(SKUS, k=self.random.randint(1, 3)))
         order = self.post(
@@ -77,25 +118,30 @@ class Shopper(threading.Thread):
             self.post(f"{path}/tracking/", status=status, occurred_at=datetime.now(UTC).isoformat())
         self.post(f"{path}/deliver/")
 
-    def post(self, path: str, **body: Any) -> Any:
-        """The answer, however often it takes to ask, and whom: each time with the same key."""
-        headers = {
-            "authorization": f"Bearer {self.token}",
-            "idempotency-key": f"{self.random.getrandbits(128):x}",
-        }
-        while True:
-            url = f"http://127.0.0.1:{self.random.choice(self.ports)}/api/v1/{path}"
-            try:
-                answer = requests.post(url, json=body, headers=headers, timeout=ANSWER_S)
-            except requests.RequestException:
-                self._pause()
-                continue
-            if answer.ok:
-                return answer.json()
-            if answer.status_code < 500 and answer.json().get("code") != "request_in_progress":
-                raise Refused(f"{path}: {answer.status_code} {answer.text}")
-            self._pause()
 
-    def _pause(self) -> None:
-        self.repeated += 1
-        time.sleep(PAUSE_S)
+class Clerk(Caller):
+    """Has what arrived sent again, one delivery at a time, picked at random.
+
+    `asked`: which, and when that was last begun; `promised`: of those, the ones it was told would go out again.
+    """
+
+    def __init__(self, name: str, *, ports: Sequence[int], token: str, seed: str) -> None:
+        super().__init__(name, ports=ports, token=token, seed=seed)
+        self.asked: dict[str, datetime] = {}
+        self.promised: dict[str, datetime] = {}
+
+    def act(self) -> None:
+        arrived = self.get("webhooks/deliveries/?state=delivered&page_size=100")["results"]
+        if arrived:
+            self._resend(self.random.choice(arrived)["id"])
+        time.sleep(RESEND_EVERY_S)
+
+    def _resend(self, delivery_id: str) -> None:
+        self.asked[delivery_id] = began = datetime.now(UTC)
+        try:
+            self.post(f"webhooks/deliveries/{delivery_id}/resend/")
+        except Refused as refused:
+            if refused.code != "replay_refused":
+                raise
+        else:
+            self.promised[delivery_id] = began

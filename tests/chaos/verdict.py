@@ -1,7 +1,7 @@
 """The proof after the storm: what receivers were sent against what the log says, and the shop against its own books."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,8 +13,8 @@ from commerce.audit import audit
 from inventory.models import StockLevel
 from orders.models import Order
 from tests.chaos.receivers import Receipt, System
-from tests.chaos.shoppers import Shopper
-from webhooks.models import Delivery, Event, Subscription
+from tests.chaos.shoppers import Clerk, Shopper
+from webhooks.models import Attempt, Delivery, Event, Subscription
 from webhooks.transport import Reason
 
 LISTED = 10
@@ -26,6 +26,7 @@ class Try:
 
     reason: str
     started_at: datetime
+    is_redelivery: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,20 @@ class Owed:
     sequence: int
     state: str
     tries: dict[int, Try]
+    delivery_id: str = ""
+    is_resent: bool = False
+
+    @property
+    def reasons(self) -> list[str]:
+        return [self.tries[number].reason for number in sorted(self.tries)]
 
 
 @dataclass(frozen=True)
 class Copies:
-    """How many requests came more than once, and what the log says of those that had to be followed by another."""
+    """How many requests came, by what the log says of them; `resent` came again though one had arrived before."""
 
     first: int
+    resent: int
     lost: int
     failed: int
 
@@ -56,10 +64,17 @@ def read_log(subscription: Subscription) -> list[Owed]:
             delivery.subject,
             delivery.event.sequence,
             delivery.state,
-            {attempt.number: Try(attempt.reason, attempt.started_at) for attempt in delivery.attempts.all()},
+            {attempt.number: _read_try(attempt) for attempt in delivery.attempts.all()},
+            delivery.public_id,
+            bool(delivery.resent_by),
         )
         for delivery in deliveries.select_related("event").prefetch_related("attempts")
     ]
+
+
+def _read_try(attempt: Attempt) -> Try:
+    is_redelivery = any(name == "webhook-redelivery" for name, _ in attempt.request_headers)
+    return Try(attempt.reason, attempt.started_at, is_redelivery)
 
 
 def differences(receipts: Sequence[Receipt], owed: Sequence[Owed], *, strict: bool) -> Iterator[str]:
@@ -71,23 +86,53 @@ def differences(receipts: Sequence[Receipt], owed: Sequence[Owed], *, strict: bo
     for one in owed:
         if one.event_id not in arrived:
             yield f"{one.event_id} never came; it is {one.state}."
-        elif one.state != "delivered" or list(_reasons(one)).count("") != 1:
-            yield f"{one.event_id} came and is {one.state}, after {list(_reasons(one))}."
+        elif one.state != "delivered" or not one.reasons or one.reasons[-1]:
+            yield f"{one.event_id} came and is {one.state}, after {one.reasons}."
+        yield from _needless_tries(one)
     yield from _unexplained_copies(receipts, by_id)
     yield from _out_of_order(receipts, by_id, strict=strict)
 
 
-def _reasons(one: Owed) -> Iterator[str]:
-    return (tried.reason for _, tried in sorted(one.tries.items()))
+def _needless_tries(one: Owed) -> Iterator[str]:
+    """What had arrived is sent again only where the log says that somebody resent it."""
+    has_arrived = False
+    for number, tried in sorted(one.tries.items()):
+        is_marked = tried.is_redelivery or tried.reason == Reason.WORKER_LOST
+        if has_arrived and not (one.is_resent and is_marked):
+            yield f"{one.event_id} had arrived, and attempt {number} is no resend."
+        has_arrived = has_arrived or not tried.reason
 
 
 def _unexplained_copies(receipts: Sequence[Receipt], by_id: dict[str, Owed]) -> Iterator[str]:
-    """Every request is one attempt of the log. Of those of an event all but the last had failed, or were lost."""
+    """Every request is one attempt of the log, and only what was resent says that it is."""
     for (event_id, number), count in Counter((one.event_id, one.attempt) for one in receipts).items():
         if event_id in by_id and number not in by_id[event_id].tries:
             yield f"{event_id} came as attempt {number}, which the log does not know."
         elif count > 1:
             yield f"{event_id} came {count} times as attempt {number}."
+    for receipt in receipts:
+        if receipt.is_redelivery and receipt.event_id in by_id and not by_id[receipt.event_id].is_resent:
+            yield f"{receipt.event_id} came as a redelivery, and nobody resent it."
+
+
+def broken_promises(
+    receipts: Sequence[Receipt],
+    owed: Sequence[Owed],
+    *,
+    asked: Mapping[str, datetime],
+    promised: Mapping[str, datetime],
+) -> Iterator[str]:
+    """Deliveries that the log calls resent though nobody asked for it, and those that were to come again and did not.
+
+    `asked` and `promised` tell since when, by the delivery's id.
+    """
+    last_copy = {receipt.event_id: receipt.at for receipt in receipts if receipt.is_redelivery}
+    for one in owed:
+        if one.is_resent and one.delivery_id not in asked:
+            yield f"{one.event_id} is called resent, and nobody asked for it."
+        since = promised.get(one.delivery_id)
+        if since and not (one.event_id in last_copy and last_copy[one.event_id] >= since):
+            yield f"{one.event_id} was to come again, and did not."
 
 
 def _out_of_order(receipts: Sequence[Receipt], by_id: dict[str, Owed], *, strict: bool) -> Iterator[str]:
@@ -110,8 +155,8 @@ def _failed_before(one: Owed, moment: datetime) -> bool:
 def count_copies(receipts: Sequence[Receipt], owed: Sequence[Owed]) -> Copies:
     by_id = {one.event_id: one for one in owed}
     reasons = [by_id[one.event_id].tries[one.attempt].reason for one in receipts]
-    lost = reasons.count(Reason.WORKER_LOST)
-    return Copies(reasons.count(""), lost, len(reasons) - lost - reasons.count(""))
+    arrived, lost = reasons.count(""), reasons.count(Reason.WORKER_LOST)
+    return Copies(len(owed), arrived - len(owed), lost, len(reasons) - lost - arrived)
 
 
 # The shop
@@ -132,21 +177,25 @@ def shop_differences(shoppers: Sequence[Shopper], *, stocked: int) -> Iterator[s
             yield f"{sku}: {level['on_hand']} on hand and {level['reserved']} reserved, {sold[sku]} sold of {stocked}."
 
 
-def untold(system: System, owed: Iterable[Owed]) -> Iterator[str]:
+def untold(subscription: Subscription, owed: Iterable[Owed]) -> Iterator[str]:
     """Events that this subscriber asked for, and has no delivery of."""
     owed_ids = {one.event_id for one in owed}
     for event_id, event_type in Event.objects.values_list("public_id", "type"):
-        if system.subscription.wants(event_type) and event_id not in owed_ids:
-            yield f"{event_id} ({event_type}) is owed to {system.name}, which has no delivery of it."
+        if subscription.wants(event_type) and event_id not in owed_ids:
+            yield f"{event_id} ({event_type}) is owed to {subscription.name}, which has no delivery of it."
 
 
-def findings(systems: Sequence[System], shoppers: Sequence[Shopper], *, stocked: int) -> list[str]:
+def findings(systems: Sequence[System], shoppers: Sequence[Shopper], clerk: Clerk, *, stocked: int) -> list[str]:
     found = [f"The audit: {finding}" for finding in audit(now=timezone.now()).findings]
     found += shop_differences(shoppers, stocked=stocked)
     for system in systems:
         owed = read_log(system.subscription)
         strict = system.subscription.ordering == Subscription.Ordering.STRICT
-        its_own = [*untold(system, owed), *differences(system.receipts, owed, strict=strict)]
+        its_own = [
+            *untold(system.subscription, owed),
+            *differences(system.receipts, owed, strict=strict),
+            *broken_promises(system.receipts, owed, asked=clerk.asked, promised=clerk.promised),
+        ]
         found += [f"{system.name}: {finding}" for finding in its_own[:LISTED]]
         if len(its_own) > LISTED:
             found.append(f"{system.name}: … and {len(its_own) - LISTED} more.")
