@@ -1,6 +1,7 @@
 """What `manage.py recover` and `manage.py replay` share."""
 
 import argparse
+import time
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -8,8 +9,10 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from webhooks import replay
-from webhooks.models import Subscription
+from webhooks.models import Replay, Subscription
 from webhooks.replay import ReplayRefused
+
+LOOK_EVERY_S = 0.5
 
 
 def moment(text: str) -> datetime:
@@ -26,9 +29,11 @@ class ReplayCommand(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("name", help="the subscription's name, or its id (sub_…)")
         parser.add_argument("--since", type=moment, required=True, help="date or moment (UTC); nothing older is sent")
-        parser.add_argument("--dry-run", action="store_true", help="only count")
+        how = parser.add_mutually_exclusive_group()
+        how.add_argument("--dry-run", action="store_true", help="only count")
+        how.add_argument("--wait", action="store_true", help="show how far it has come, until all are on their way")
 
-    def handle(self, *, name: str, since: datetime, dry_run: bool, **_: Any) -> None:
+    def handle(self, *, name: str, since: datetime, dry_run: bool, wait: bool, **_: Any) -> None:
         subscription = _find(name)
         if dry_run:
             total = replay.count(self.kind, subscription, since=since)
@@ -39,6 +44,23 @@ class ReplayCommand(BaseCommand):
         except ReplayRefused as error:
             raise CommandError(str(error)) from None
         self.stdout.write(f"{started.total} are sent to {subscription}, behind live traffic, by the queue cluster.")
+        if wait:
+            self._watch(started)
+
+    def _watch(self, replay: Replay) -> None:
+        """Ctrl-C ends the watching, not the sending."""
+        shown = ""
+        while replay.finished_at is None:
+            time.sleep(LOOK_EVERY_S)
+            replay = Replay.objects.select_related("subscription").get(pk=replay.pk)
+            if shown != (shown := _progress(replay)):
+                self.stdout.write(shown)
+
+
+def _progress(replay: Replay) -> str:
+    subscription = replay.subscription
+    waits = "" if subscription.state == Subscription.State.ACTIVE else f" ({subscription} is {subscription.state})"
+    return f"{replay}{waits}"
 
 
 def _find(name: str) -> Subscription:

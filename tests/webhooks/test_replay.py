@@ -2,12 +2,15 @@ import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import count
+from types import SimpleNamespace
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import transaction
 from django.db.models import F
 
+from commerce import replaying
 from tests.factories import place_order
 from tests.receiver import Answer, Receiver
 from tests.webhooks.factories import crank, happen, happen_often, make_due, make_subscription
@@ -320,6 +323,60 @@ class TestCommands:
             "1 are sent to ERP, behind live traffic, by the queue cluster.",
         ]
         assert Replay.objects.get().kind == "failed"
+
+    def test_shows_how_far_it_has_come_when_asked_to(
+        self, now: datetime, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(replay, "BATCH", 2)
+        subscription = make_subscription()
+        happen_often(5, subjects=5)
+        Delivery.objects.update(state="parked", next_attempt_at=None)
+        looks = count()
+
+        def meanwhile(_: float) -> None:
+            """What the cluster does, once somebody has resumed the subscription."""
+            look = next(looks)
+            state = "paused" if look < 2 else "active"
+            Subscription.objects.filter(pk=subscription.pk).update(state=state)
+            Delivery.objects.filter(state="pending").update(state="delivered", next_attempt_at=None)
+            advance(now + look * replay.PACE)
+
+        monkeypatch.setattr(replaying, "time", SimpleNamespace(sleep=meanwhile))
+
+        call_command("recover", "ERP", "--since", "2026-01-01", "--wait")
+
+        assert capsys.readouterr().out.splitlines()[1:] == ["0 of 5 (ERP is paused)", "2 of 5", "4 of 5", "5 of 5"]
+
+    def test_resend_sends_once_more_what_it_is_given(
+        self, receiver: Receiver, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        make_subscription(receiver.url)
+        happen_often(3, subjects=3)
+        crank()
+        ids = list(Delivery.objects.order_by("id").values_list("public_id", flat=True))
+
+        call_command("resend", *ids[:2])
+        crank()
+
+        assert capsys.readouterr().out == "2 are sent again by the queue cluster.\n"
+        again = Delivery.objects.filter(resent_by="manage.py").order_by("id")
+        assert [row.public_id for row in again] == ids[:2]
+        assert [row.headers.get("webhook-redelivery") for row in receiver.received] == [None] * 3 + ["true"] * 2
+
+    def test_resend_says_what_it_cannot_send(self, now: datetime, capsys: pytest.CaptureFixture[str]) -> None:
+        make_subscription()
+        happen_often(2, subjects=2)
+        taken, free = Delivery.objects.order_by("id")
+        claims.claim(1, owner="w1", now=now + timedelta(seconds=1))
+
+        with pytest.raises(CommandError, match=r"There is no delivery dlv_x\."):
+            call_command("resend", free.public_id, "dlv_x")
+        assert not Delivery.objects.exclude(resent_by="").exists()
+
+        with pytest.raises(CommandError, match=f"{taken.public_id}: It is being sent at this very moment"):
+            call_command("resend", taken.public_id, free.public_id)
+        assert capsys.readouterr().out == "1 are sent again by the queue cluster.\n"
+        assert Delivery.objects.get(resent_by="manage.py") == free
 
     def test_replay_takes_the_id_as_well(self, now: datetime, capsys: pytest.CaptureFixture[str]) -> None:
         place_order(now=now)
