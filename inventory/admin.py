@@ -7,6 +7,7 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME, AdminForm
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -18,7 +19,7 @@ from inventory.models import Product, StockLevel, StockMovement, Warehouse
 from inventory.spreadsheets import ProductTable, StockTable
 from inventory.stock import InsufficientStock
 from inventory.tables import Tables
-from inventory.wording import moment
+from webhooks.wording import moment
 
 MOST_ADJUSTED = 100
 
@@ -65,6 +66,7 @@ class StockLevelAdmin(Tables, ListAdmin):
     resource_classes = (StockTable,)
     form = NewLevelForm
     list_display = ("what", "warehouse", "on_hand", "reserved", "safety_stock", "available", "updated")
+    list_display_links = None
     list_filter = ("warehouse",)
     list_select_related = ("product", "warehouse")
     search_fields = ("product__sku", "product__name")
@@ -77,7 +79,11 @@ class StockLevelAdmin(Tables, ListAdmin):
 
     @admin.display(description="Product", ordering="product__sku")
     def what(self, level: StockLevel) -> SafeString:
-        return format_html('{}<span class="sub">{}</span>', level.product.sku, level.product.name)
+        url = reverse("admin:inventory_stocklevel_change", args=[level.pk])
+        product = level.product
+        return format_html(
+            '<a class="row-title" href="{}">{}</a><span class="sub">{}</span>', url, product, product.name
+        )
 
     @admin.display(description="Updated", ordering="updated_at")
     def updated(self, level: StockLevel) -> SafeString | str:

@@ -9,10 +9,10 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from inventory.wording import moment
 from orders.admin.forms import CustomerForm
 from orders.admin.lists import ListAdmin
 from orders.models import Customer
+from webhooks.wording import moment
 
 ORDERS_SHOWN = 20
 

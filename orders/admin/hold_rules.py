@@ -10,8 +10,8 @@ from django.utils.safestring import SafeString
 
 from inventory.forms import CountriesField
 from inventory.money import MoneyError, from_text, to_text, validate_currency
-from inventory.wording import badge
 from orders.models import HoldRule
+from webhooks.wording import badge
 
 # The form's fields that are a threshold, as its errors name them.
 WORDS = {"count": "number", "amount": "amount", "countries": "countries"}

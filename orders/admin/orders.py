@@ -18,7 +18,6 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
 from inventory.money import display, from_text
-from inventory.wording import badge, moment
 from orders import checkout, fulfilment, holds, payments, promises
 from orders.admin import page, steps
 from orders.admin.forms import CancelForm, CollectForm, HoldForm, ShipForm
@@ -28,6 +27,7 @@ from orders.admin.verbs import AT_ONCE, back_to, chosen, named, page_of, require
 from orders.models import Order, Shipment
 from orders.promises import Standing
 from orders.transitions import InvalidTransition
+from webhooks.wording import badge, moment
 
 
 def _confirm(order: Order, *, actor: str, now: datetime) -> None:

@@ -14,13 +14,13 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from inventory.money import display, to_text
-from inventory.wording import badge, moment
 from orders import refunds
 from orders.admin.forms import RefundForm, SettleForm
 from orders.admin.lists import AskingAdmin
 from orders.admin.steps import REFUND, SETTLE
 from orders.admin.verbs import back_to, chosen, named, page_of, require, take_each
 from orders.models import Order, Refund, Return
+from webhooks.wording import badge, moment
 
 
 def _request(order: Order, *, wish: Mapping[str, Any], actor: str, now: datetime) -> None:

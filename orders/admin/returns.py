@@ -14,7 +14,6 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from inventory.money import display
-from inventory.wording import badge, moment
 from orders import returns
 from orders.admin.forms import OpenReturnForm, ReceiveForm, ReturnLineForm
 from orders.admin.lists import AskingAdmin
@@ -22,6 +21,7 @@ from orders.admin.steps import RECEIVE, RETURN
 from orders.admin.verbs import back_to, chosen, named, page_of, require, take_each
 from orders.models import Order, Return
 from orders.returns import Receipt, Wish
+from webhooks.wording import badge, moment
 
 
 def _open(order: Order, *, wishes: Sequence[Wish], reason: str, actor: str, now: datetime) -> None:

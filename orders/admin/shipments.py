@@ -8,9 +8,9 @@ from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from inventory.wording import NOTHING, badge, moment
 from orders.admin.lists import ReadOnlyAdmin, WarehouseFilter
 from orders.models import Shipment
+from webhooks.wording import NOTHING, badge, moment
 
 
 def tracking(shipment: Shipment) -> SafeString | str:

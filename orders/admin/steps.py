@@ -8,9 +8,9 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.db.models import Exists, F, OuterRef, Q
 
 from inventory.money import display
-from inventory.wording import NOTHING
 from orders.models import Order, OrderLine, Shipment
 from orders.models.order import OrderQuerySet
+from webhooks.wording import NOTHING
 
 State = Order.State
 ACTIVE = (Order.Status.CONFIRMED, Order.Status.PACKED, Order.Status.SHIPPED)

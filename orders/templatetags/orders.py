@@ -3,8 +3,8 @@
 from django import template
 
 from inventory.money import display
-from inventory.wording import badge, moment
 from orders.admin.shipments import tracking
+from webhooks.wording import badge, moment
 
 register = template.Library()
 register.filter("money", display)

@@ -131,7 +131,7 @@ LIVED_IN = {
     "return, received": at("/admin/orders/return/?state__exact=initiated", ROW, "text=Receive…"),
     "resend?": acting("/admin/webhooks/delivery/", "resend_selected"),
     "shipment": at("/admin/orders/shipment/?state__exact=delivered", ROW),
-    "stock level": at("/admin/inventory/stocklevel/", FIRST),
+    "stock level": at("/admin/inventory/stocklevel/", ROW),
     "stock to adjust": acting("/admin/inventory/stocklevel/", "adjust"),
     "subscription": at("/admin/webhooks/subscription/?state__exact=active", ROW),
     "subscription, history": at("/admin/webhooks/subscription/?state__exact=active", ROW, "text=History"),
@@ -302,6 +302,13 @@ class TestPages:
         reach(admin)
 
         check(admin)
+
+    @pytest.mark.usefixtures("lived_in")
+    @pytest.mark.parametrize("name", ["products", "stock levels", "stock movements", "warehouses"])
+    def test_lists_of_stock_show_all_their_columns_at_once(self, admin: Page, name: str) -> None:
+        LISTS[name](admin)
+
+        assert admin.locator("#changelist .results").evaluate("table => table.scrollWidth - table.clientWidth") == 0
 
     @pytest.mark.usefixtures("lived_in")
     def test_each_step_of_the_set_up_is_fit_for_everybody(self, admin: Page) -> None:

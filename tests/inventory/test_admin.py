@@ -24,6 +24,21 @@ def url(model: str, page: str = "changelist", *args: object) -> str:
     return reverse(f"admin:inventory_{model}_{page}", args=args)
 
 
+class TestLists:
+    @pytest.mark.parametrize(
+        ("model", "name"),
+        [("product", "Products"), ("stocklevel", "Stock levels"), ("stockmovement", "Stock movements")],
+    )
+    def test_are_named_for_what_they_list_and_tell_times_as_times_ago(
+        self, admin_client: Client, level: StockLevel, model: str, name: str
+    ) -> None:
+        page = admin_client.get(url(model)).content.decode()
+
+        assert f"<h1>{name}</h1>" in page
+        assert "<title>" + name in page.replace("\n", "")
+        assert page.count("<time datetime=") == 1
+
+
 class TestProducts:
     FORM = {"sku": "CUP", "name": "Cup", "price": "12.50", "currency": "EUR", "weight_grams": "", "is_active": "on"}
 

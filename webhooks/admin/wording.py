@@ -1,4 +1,4 @@
-"""How the admin says things: states as badges, moments as times ago, answers in a word."""
+"""How the admin says things of deliveries: their states as badges, answers in a word."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -12,29 +12,9 @@ from webhooks import catalogue, conditions
 from webhooks.advice import advice
 from webhooks.conditions import Condition
 from webhooks.models import Delivery, Event, Subscription
+from webhooks.wording import NOTHING, badge, distance, moment
 
-NOTHING = "–"
-_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
-
-
-def badge(kind: str, label: str) -> SafeString:
-    return format_html('<span class="badge badge-{}">{}</span>', kind, label)
-
-
-def distance(seconds: float) -> str:
-    """`3 min`, in the largest unit that fits."""
-    unit, size = next((unit for unit in _UNITS if seconds >= unit[1]), _UNITS[-1])
-    return f"{int(seconds // size)} {unit}"
-
-
-def moment(at: datetime | None, *, now: datetime) -> SafeString | str:
-    """`3 min ago` or `in 4 h`, with the exact moment in the title."""
-    if at is None:
-        return NOTHING
-    away = (at - now).total_seconds()
-    words = "now" if abs(away) < 1 else f"in {distance(away)}" if away > 0 else f"{distance(-away)} ago"
-    exact = f"{at:%Y-%m-%d %H:%M:%S} UTC"
-    return format_html('<time datetime="{}" title="{}">{}</time>', at.isoformat(), exact, words)
+__all__ = ["NOTHING", "badge", "distance", "moment"]
 
 
 def due(at: datetime | None, *, now: datetime) -> SafeString | str:
