@@ -1,6 +1,7 @@
-"""The database, brought up to date before anything uses it."""
+"""The database, there and brought up to date before anything uses it."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from django.core.management import CommandError, call_command
@@ -11,6 +12,32 @@ from webhooks import feed
 
 # Any number that no other program on the same database uses for its own lock.
 MIGRATION_LOCK = 7_310_042
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0
+
+
+def await_answer(*, tell: Callable[[str], object]) -> None:
+    """Return when it answers. Until then it is asked after growing pauses, and `tell` is told each time what is wrong.
+
+    For a process that is started beside its database, or after a power cut before it.
+    """
+    pause = FIRST_PAUSE_S
+    while fault := _fault():
+        tell(f"The database of DATABASE_URL does not answer, and is asked again in {pause:g} s: {fault}")
+        time.sleep(pause)
+        pause = min(pause * 2, LONGEST_PAUSE_S)
+
+
+def _fault() -> str:
+    """In one line; nothing if it answers."""
+    try:
+        connection.ensure_connection()
+    except DatabaseError as error:
+        return _in_one_line(error)
+    return ""
+
+
+def _in_one_line(error: DatabaseError) -> str:
+    return str(error).strip().splitlines()[0]
 
 
 def migrate() -> None:
@@ -20,8 +47,7 @@ def migrate() -> None:
             call_command("migrate", interactive=False, verbosity=0)
             feed.resettle()
     except DatabaseError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise CommandError(f"The database of DATABASE_URL cannot be used: {reason}") from None
+        raise CommandError(f"The database of DATABASE_URL cannot be used: {_in_one_line(error)}") from None
 
 
 def pending_migrations() -> int:
