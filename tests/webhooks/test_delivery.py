@@ -4,14 +4,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from tests.receiver import Answer, Receiver
 from tests.webhooks.factories import crank, happen, happen_often, make_due, make_subscription
-from webhooks import claims, delivery, retry
+from webhooks import claims, delivery, retry, transport
 from webhooks.claims import LEASE, Claimed
 from webhooks.delivery import Sent
+from webhooks.events import TEST, Ping
 from webhooks.models import Attempt, Delivery, Subscription
+from webhooks.outbox import emit
 from webhooks.transport import Outcome, Reason
 
 pytestmark = pytest.mark.django_db
@@ -123,6 +125,19 @@ class TestClaim:
             claimed = claim(100, now=soon)
 
         assert len(claimed) == 40
+
+    def test_takes_live_ones_of_all_before_late_ones_of_any(self, now: datetime, soon: datetime) -> None:
+        make_subscription(name="has failed", event_types=["webhook.*"], max_in_flight=100)
+        happen_often(20, subjects=20)
+        Delivery.objects.update(lane=Delivery.Lane.LATE, next_attempt_at=now - timedelta(hours=1))
+        live = make_subscription(name="is well", max_in_flight=100)
+        for n in range(5):
+            with transaction.atomic():
+                emit(TEST, Ping(f"new_{n}", "a shop", "ann", now), only_to=live)
+
+        first = claim(5, now=soon)
+
+        assert {one.subscription for one in first} == {live}
 
     def test_looks_at_nothing_when_nothing_is_due(self, soon: datetime, django_assert_max_num_queries: Any) -> None:
         make_subscription()
@@ -428,6 +443,11 @@ class TestRecoverLeases:
         assert [claims.recover_leases(soon + LEASE), claims.recover_leases(soon + LEASE)] == [1, 0]
         assert Attempt.objects.count() == 1
 
+    def test_comes_after_the_worst_attempt_by_a_margin(self) -> None:
+        assert (transport.CONNECT_TIMEOUT_S, transport.DEADLINE_S) == (5, 15)
+        # The deadline is looked after in ticks, and what came of it may have to wait for the database.
+        assert timedelta(seconds=transport.DEADLINE_S) * 2 <= LEASE
+
     def test_happens_within_a_minute(self) -> None:
         # A lease, the tick that sees its end, and the worst wait of the pusher for a worker.
         assert LEASE + timedelta(seconds=10) <= timedelta(seconds=60)
@@ -491,7 +511,7 @@ class TestSend:
 
     def test_tells_nothing_to_the_log_that_is_secret(self, receiver: Receiver, now: datetime) -> None:
         subscription = make_subscription(
-            receiver.url, headers={"X-Api-Key": "s3cret-k1", "Authorization": "Bearer s3cret"}
+            receiver.url, headers={"X-Shop": "s3cret-k1", "Authorization": "Bearer s3cret"}
         )
         receiver.answers = [Answer(500, headers={"set-cookie": "s3cret"})]
         happen()
@@ -503,4 +523,4 @@ class TestSend:
         assert "s3cret" not in log
         assert subscription.secrets[0]["secret"] not in log
         assert receiver.received[0].headers["webhook-signature"] not in log
-        assert receiver.received[0].headers["x-api-key"] == "s3cret-k1"
+        assert receiver.received[0].headers["x-shop"] == "s3cret-k1"

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -143,14 +144,17 @@ class TestCircuit:
         subscription.refresh_from_db()
         assert (subscription.consecutive_failures, subscription.resting_until) == (10, soon + 5 * SECOND)
 
-    def test_rests_for_as_long_as_the_receiver_asks(self, broken: Subscription, soon: datetime) -> None:
+    @pytest.mark.parametrize(("asked", "hours"), [(timedelta(hours=2), 2), (timedelta(days=30), 10)])
+    def test_rests_for_as_long_as_the_receiver_asks_up_to_ten_hours(
+        self, broken: Subscription, soon: datetime, asked: timedelta, hours: int
+    ) -> None:
         happen()
-        rested = soon + 5 * SECOND
+        rested = (soon + 6 * SECOND).replace(microsecond=0)
 
-        record(claim(rested), rested, status=503, retry_after="7200")
+        record(claim(rested), rested, status=503, retry_after=format_datetime(rested + asked, usegmt=True))
 
         broken.refresh_from_db()
-        assert broken.resting_until == rested + timedelta(hours=2)
+        assert broken.resting_until == rested + timedelta(hours=hours)
 
     def test_is_closed_by_who_resumes_it(self, broken: Subscription, soon: datetime) -> None:
         subscriptions.pause(broken, by="ann", now=soon)
