@@ -133,6 +133,7 @@ ORDER_CANCELLED: Data = {
     "cancel_reason": "customer_request",
     "is_full": True,
     "refund_expected_amount": "49.90",
+    "void_expected_amount": "0.00",
 }
 _HELD: Data = _ORDER | {"status": "on_hold", "on_hold": True}
 ORDER_HELD: Data = {

@@ -155,6 +155,9 @@ class OrderCancelled(OrderEvent):
     cancel_reason = TextOrNull(source="reason")
     is_full = serializers.BooleanField()
     refund_expected_amount = AmountField(source="order.refund_expected_minor")
+    void_expected_amount = AmountField(
+        source="order.void_expected_minor", help_text="Authorised, and not to be captured any more."
+    )
 
 
 class ShipmentEvent(OrderEvent):

@@ -1,16 +1,12 @@
 """What of a product an order is for, how far its units have come, and which stock is held for them."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from django.db import models
 from django.db.models import F, Q
 
 from inventory.models import Product, StockLevel
 from webhooks.sources import PublicIdField
-
-if TYPE_CHECKING:
-    pass
 
 
 class OrderLine(models.Model):

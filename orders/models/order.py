@@ -1,8 +1,9 @@
 """An order: what was bought, by whom, for how much, and how far it has come."""
 
 import secrets
+from collections.abc import Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from django.conf import settings
 from django.db import models
@@ -201,6 +202,14 @@ class Order(models.Model):
         """Its lines with their products, in the order they were bought. The verbs count on these very objects."""
         return list(self.lines.select_related("product").order_by("pk"))
 
+    def joined(self, rows: Iterable[Any]) -> list[Any]:
+        """What a parcel or a return holds of its lines, by key; their lines are the very objects of `items`."""
+        lines = {line.pk: line for line in self.items}
+        contents = sorted(rows, key=lambda content: content.pk)
+        for content in contents:
+            content.line = lines[content.line_id]
+        return contents
+
     @cached_property
     def payment(self) -> "Payment | None":
         """The latest attempt to pay for it."""
@@ -233,6 +242,11 @@ class Order(models.Model):
     def refund_expected_minor(self) -> int:
         """Paid and no longer owed: cancelled after payment, or paid after cancelling."""
         return max(0, self.paid_minor - self.refunded_minor - self.due_minor)
+
+    @property
+    def void_expected_minor(self) -> int:
+        """Authorised, and not to be captured any more: the gateway has to let go of it."""
+        return max(0, self.authorised_minor - max(self.paid_minor, self.due_minor))
 
     @property
     def is_covered(self) -> bool:
@@ -276,9 +290,10 @@ class Order(models.Model):
             return self.PaymentStatus.REFUNDED if is_full else self.PaymentStatus.PARTIALLY_REFUNDED
         if self.paid_minor >= self.due_minor and (self.paid_minor or not self.total_minor):
             return self.PaymentStatus.PAID
-        if self.authorised_minor and self.is_covered:
+        is_cancelled = self.state == self.State.CANCELLED
+        if self.authorised_minor and self.is_covered and not is_cancelled:
             return self.PaymentStatus.AUTHORISED
-        if self.is_cash_on_delivery and self.state != self.State.CANCELLED:
+        if self.is_cash_on_delivery and not is_cancelled:
             return self.PaymentStatus.COD_PENDING
         # Stays so until the money comes.
         if failed or self.payment_status == self.PaymentStatus.FAILED:

@@ -42,11 +42,7 @@ class Return(models.Model):
     @cached_property
     def contents(self) -> "list[ReturnLine]":
         """What is sent back. Their lines are the very objects of the order's `items`."""
-        lines = {line.pk: line for line in self.order.items}
-        contents = sorted(self.lines.all(), key=lambda content: content.pk)
-        for content in contents:
-            content.line = lines[content.line_id]
-        return contents
+        return self.order.joined(self.lines.all())
 
     @property
     def is_complete(self) -> bool:

@@ -221,6 +221,28 @@ class TestCancel:
 
         assert data_of("order.cancelled")["refund_expected_amount"] == "49.90"
 
+    def test_of_an_authorised_order_tells_what_is_to_be_voided(self, data_of: DataOf, now: datetime) -> None:
+        order = place_order()
+        pay_for(order, kind="authorisation")
+
+        checkout.cancel(order.public_id, reason="", actor="ann", now=now)
+
+        data = data_of("order.cancelled")
+        assert (data["void_expected_amount"], data["refund_expected_amount"]) == ("49.90", "0.00")
+        assert data["payment_status"] == "unpaid"
+
+    def test_of_a_part_of_an_authorised_order_tells_what_is_not_to_be_captured(
+        self, data_of: DataOf, now: datetime
+    ) -> None:
+        order = place_order()
+        pay_for(order, kind="authorisation")
+        one = {order.items[0].public_id: 1}
+
+        checkout.cancel(order.public_id, reason="", actor="ann", now=now, quantities=one)
+
+        data = data_of("order.cancelled")
+        assert (data["void_expected_amount"], data["payment_status"]) == ("24.95", "authorised")
+
     def test_takes_single_units(self, data_of: DataOf, now: datetime) -> None:
         order = confirm_order()
         line = order.items[0]

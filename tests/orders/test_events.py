@@ -49,7 +49,15 @@ FIELDS = {
     | {"lines", "delivered_at", "delivery_source", "received_by", "tracking_number", "carrier", "cod_amount"}
     | {"cod_collected_amount"},
     "order.cancelled": ORDER_BLOCK
-    | {"lines", "cancelled_at", "cancelled_by", "cancel_reason", "is_full", "refund_expected_amount"},
+    | {
+        "lines",
+        "cancelled_at",
+        "cancelled_by",
+        "cancel_reason",
+        "is_full",
+        "refund_expected_amount",
+        "void_expected_amount",
+    },
     "order.held": ORDER_BLOCK | {"open_hold_kinds", "hold_id", "hold_kind", "hold_reason", "held_at", "held_by"},
     "order.released": ORDER_BLOCK | {"open_hold_kinds", "released_hold_kinds", "released_at", "released_by"},
     "order.delivery_window.changed": ORDER_BLOCK

@@ -144,6 +144,16 @@ class TestRecord:
         with pytest.raises(PaymentMismatch, match="has already paid for order"):
             pay_for(other, reference="ch_1")
 
+    def test_refunds_what_is_captured_though_it_was_to_be_voided(self, now: datetime) -> None:
+        order = place_order()
+        pay_for(order, kind="authorisation")
+        checkout.cancel(order.public_id, reason="", actor="ann", now=now)
+
+        pay_for(order, amount_minor=2000, reference="part")
+
+        order.refresh_from_db()
+        assert (order.payment_status, order.refund_pending_minor, order.void_expected_minor) == ("paid", 2000, 2990)
+
     def test_keeps_late_money_of_a_cancelled_order_and_requests_its_refund_at_once(
         self, told: Told, now: datetime
     ) -> None:
