@@ -353,5 +353,7 @@ LOGGING = {
         "django.request": {"level": "ERROR"},
         "django.server": {"level": "WARNING"},
         "django-q": {"handlers": ["console"], "level": "WARNING", "propagate": False},
+        # What a receiver answers stands in the log of its attempts; here it could write as much as it likes.
+        "urllib3": {"level": "ERROR"},
     },
 }

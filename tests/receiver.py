@@ -34,6 +34,7 @@ class Wire:
 
     parts: Sequence[bytes | float]
     is_torn: bool = False  # It ends with a reset.
+    is_half_closed: bool = False  # Nothing more comes, and the other direction stays open.
 
 
 Reply = Answer | Wire
@@ -46,6 +47,9 @@ LINGER_NOT = struct.pack("ii", 1, 0)
 # Ways to misbehave.
 HANG_UP = Wire([])
 RESET = Wire([], is_torn=True)
+HALF_CLOSED = Wire([], is_half_closed=True)
+HALF_CLOSED_IN_THE_BODY = Wire([OK_HEAD, b"content-length: 100\r\n\r\n", b"only this"], is_half_closed=True)
+RESET_IN_THE_BODY = Wire([OK_HEAD, b"content-length: 100\r\n\r\n", b"only this", 0.1], is_torn=True)
 SILENCE = Wire([60.0])
 MALFORMED_STATUS = Wire([b"HTTP/1.1 two hundred\r\n\r\n"])
 NOT_HTTP = Wire([b"220 mail.example ESMTP ready\r\n"])
@@ -56,6 +60,8 @@ BROKEN_CHUNKS = Wire([OK_HEAD, b"transfer-encoding: chunked\r\n\r\n", b"not a si
 BROKEN_GZIP = Answer(body=b"this is not gzip", headers={"content-encoding": "gzip"})
 COMPRESSION_BOMB = Answer(body=gzip.compress(bytes(64 * 1024 * 1024)), headers={"content-encoding": "gzip"})
 NESTED_GZIP = Answer(body=b"x", headers={"content-encoding": ", ".join(["gzip"] * 1_000)})
+ENDLESS_BODY = Wire([OK_HEAD, b"transfer-encoding: chunked\r\n\r\n", *([b"10000\r\n" + b"e" * 65_536 + b"\r\n"] * 256)])
+ENDLESS_PROMISES = Wire([b"HTTP/1.1 100 Continue\r\n\r\n", 0.01] * 10_000)
 HUGE_BODY = Wire([OK_HEAD, b"content-length: 1073741824\r\n\r\n", *([b"h" * 65_536] * 256)])
 NUL_AND_INVALID_UTF8 = Answer(body=b"a\x00b\xff\xfe\xed\xa0\x80c", headers={"x-odd": "caf\xe9 \x01"})
 
@@ -154,6 +160,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(part)
             elif self.receiver.stopped.wait(part):
                 return
+        if wire.is_half_closed:
+            self.connection.shutdown(socket.SHUT_WR)
+            self.receiver.stopped.wait()
 
     def log_message(self, *_: Any) -> None:
         """The test tells what matters."""

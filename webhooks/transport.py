@@ -84,7 +84,7 @@ def post(url: str, *, headers: Mapping[str, str], body: bytes, masked: Sequence[
     started = time.monotonic()
     with Deadline(started + DEADLINE_S) as ends:
         try:
-            _exchange(outcome, url, headers, body)
+            _exchange(outcome, url, headers, body, ends)
         except Exception as error:
             outcome.reason, outcome.detail = _explain(error)
         if ends.expired and outcome.status_code is None:
@@ -132,7 +132,7 @@ def _certificate_end(url: str) -> datetime:
     return datetime.fromtimestamp(ssl.cert_time_to_seconds(certificate["notAfter"]), UTC)
 
 
-def _exchange(outcome: Outcome, url: str, headers: Mapping[str, str], body: bytes) -> None:
+def _exchange(outcome: Outcome, url: str, headers: Mapping[str, str], body: bytes, ends: Deadline) -> None:
     response = _session().send(
         _request(url, headers, body),
         stream=True,
@@ -141,6 +141,10 @@ def _exchange(outcome: Outcome, url: str, headers: Mapping[str, str], body: byte
         verify=True,
         proxies={},
     )
+    if ends.expired:
+        # Cut within its head, it may still look like a whole one: "HTTP/1.1 20" of 204, or of 2000.
+        response.raw.close()
+        return
     outcome.status_code = response.status_code
     outcome.response_headers = loggable(response.raw.headers.items())
     outcome.retry_after = response.headers.get("retry-after")

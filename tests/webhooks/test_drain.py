@@ -12,7 +12,7 @@ from django_q.models import OrmQ
 from standardwebhooks.webhooks import Webhook
 
 from tests import receiver as misbehaving
-from tests.receiver import Answer, Receiver, Reply, running_receiver
+from tests.receiver import Answer, Receiver, running_receiver
 from tests.webhooks.factories import crank, happen, happen_often, make_due, make_subscription
 from webhooks import claims, delivery
 from webhooks import drain as drain_module
@@ -110,40 +110,6 @@ class TestCost:
         drain()
 
         assert len(statements) <= 2
-
-
-class TestMisbehaviour:
-    @pytest.mark.parametrize(
-        ("reply", "reason", "status"),
-        [
-            (misbehaving.HANG_UP, "bad_response", None),
-            (misbehaving.MALFORMED_STATUS, "bad_response", None),
-            (misbehaving.HEADER_FLOOD, "bad_response", None),
-            (misbehaving.redirect("http://127.0.0.1/\x00\xff" + "x" * 2_000), "redirect", 302),
-            (Answer(410), "gone", 410),
-            (Answer(500, headers={"retry-after": "Mon, 23 Nov 2026 10:05:00 +" + "9" * 30}), "http_5xx", 500),
-            (Answer(500, headers={f"x-{n}\x00": "\xff\x00" for n in range(60)}), "http_5xx", 500),
-            (misbehaving.NUL_AND_INVALID_UTF8, "", 200),
-            (misbehaving.COMPRESSION_BOMB, "", 200),
-            (misbehaving.HUGE_BODY, "", 200),
-            (misbehaving.BROKEN_GZIP, "", 200),
-            (Answer(999), "bad_response", 999),
-        ],
-        ids=lambda value: None if not isinstance(value, str) else value or "success",
-    )
-    def test_is_logged_and_harms_nobody_else(
-        self, reply: Reply, reason: str, status: int | None, receiver: Receiver
-    ) -> None:
-        make_subscription(receiver.url)
-        receiver.script = lambda received: reply if b'"subject":"odd"' in received.body else Answer()
-        for subject in ("before", "odd", "after"):
-            happen(subject)
-
-        crank()
-
-        log = Attempt.objects.values_list("delivery__subject", "reason", "status_code")
-        assert sorted(log) == sorted([("before", "", 200), ("odd", reason, status), ("after", "", 200)])
-        assert sender().in_flight == 0
 
 
 class TestIsolation:

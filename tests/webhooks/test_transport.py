@@ -355,10 +355,11 @@ class TestDeadline:
 
         assert (outcome.status_code, outcome.reason) == (None, Reason.TIMEOUT)
 
-    def test_ends_a_head_that_drips(self, receiver: Receiver) -> None:
-        parts = [part for letter in b"HTTP/1.1 200 OK\r\nx-slow: 1" for part in (bytes([letter]), 0.1)]
+    @pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 200", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nx-slow: 1"])
+    def test_ends_a_head_that_drips_however_much_of_it_has_come(self, receiver: Receiver, begun: bytes) -> None:
+        parts = [part for letter in b"HTTP/1.1 200 OK\r\nx-slow: 1"[len(begun) :] for part in (bytes([letter]), 0.1)]
 
-        outcome = self.bounded(lambda: answered(receiver, Wire(parts)))
+        outcome = self.bounded(lambda: answered(receiver, Wire([begun, *parts, 60.0])))
 
         assert (outcome.status_code, outcome.reason) == (None, Reason.TIMEOUT)
 
