@@ -93,6 +93,22 @@ class TestRate:
             subscription.save()
 
 
+def test_however_many_subscriptions_there_are_each_gets_its_turn(
+    soon: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claims, "SUBSCRIPTIONS_PER_CLAIM", 1)
+    for name in ("one", "two", "three"):
+        make_subscription(name=name, event_types=["webhook.*"], max_in_flight=1)
+    happen_often(60, subjects=60)
+
+    served = set()
+    for _ in range(60):
+        served |= {one.subscription.name for one in claim(soon)}
+        arrive()
+
+    assert served == {"one", "two", "three"}
+
+
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no server that could lose a commit")
 class TestLease:

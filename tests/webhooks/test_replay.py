@@ -191,9 +191,9 @@ class TestRecover:
 
         seen = []
         for n in range(3):
-            for _ in range(2):  # Two clusters, at the same moment.
+            for _ in range(2):  # Two clusters, at the same moment, and a receiver that is quicker than both.
                 replay.advance_one(started.pk, now=now + n * replay.PACE)
-            Delivery.objects.filter(state="pending").update(state="delivered", next_attempt_at=None)
+                Delivery.objects.filter(state="pending").update(state="delivered", next_attempt_at=None)
             started.refresh_from_db()
             seen.append((str(started), started.finished_at is not None))
 
