@@ -20,6 +20,7 @@ from benchmarks import (
     memory,
     orders,
     statements,
+    streams,
     throughput,
 )
 from benchmarks.rival import race
@@ -117,6 +118,24 @@ def orders_over_http() -> Iterator[Figure]:
             yield Figure(f"{words}, {name}", f"{rate:,.0f}/s, p95 {p95:.0f} ms", bar, is_reached)
 
 
+def open_streams() -> Iterator[Figure]:
+    for kind, name in DATABASES.items():
+        found = streams.measure(kind)
+        p50, p99 = harness.percentile(found.waits, 0.5), harness.percentile(found.waits, 0.99)
+        yield Figure(
+            f"commit to visible on a stream, {streams.PAGES + streams.FEEDS} open, {name}",
+            f"p50 {p50:.0f} ms, p99 {p99:.0f} ms",
+            "p99 <= 1,000 ms",
+            p99 <= 1000,
+        )
+        yield Figure(
+            f"{streams.OPEN_IN_ALL:,} streams open on one process, {name}",
+            f"{found.kilobytes:.0f} KB each; {found.threads} threads and {found.connections} connections in all",
+            "<= 50 KB, <= 20, <= 15",
+            found.kilobytes <= 50 and found.threads <= 20 and found.connections <= 15,
+        )
+
+
 def api_pages() -> Iterator[Figure]:
     ratio, page = api_paging.slowest(api_paging.compare())
     name = f"API's slowest page of {api_paging.LARGE:,} orders, PostgreSQL"
@@ -132,6 +151,7 @@ PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
     "kills": killed_workers,
     "memory": idle_memory,
     "orders": orders_over_http,
+    "streams": open_streams,
     "log": the_log,
     "paging": api_pages,
 }

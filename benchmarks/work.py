@@ -121,6 +121,12 @@ def claim_beside_a_dead_one() -> dict[str, float]:
     return dead_subscriber.claim_beside_a_dead_one()
 
 
+def fill(events: int, systems: int) -> None:
+    from benchmarks import filling
+
+    filling.fill(events, systems)
+
+
 def race(rounds: int) -> Mapping[str, Mapping[str, float]]:
     from benchmarks import races
 
@@ -135,3 +141,19 @@ def shop(products: int, url: str) -> str:
         make_product(f"SKU-{n}", on_hand=1_000_000)
     subscribe(url)
     return tokens.issue("Bench", scopes=["storefront", "orders"])
+
+
+def issue_token(scopes: list[str]) -> str:
+    return tokens.issue("Bench", scopes=scopes)
+
+
+def place_orders(count: int) -> list[tuple[str, str]]:
+    from benchmarks import streams
+
+    return streams.place_orders(count)
+
+
+def change_orders(count: int, per_second: float) -> list[tuple[str, str, int, float]]:
+    from benchmarks import streams
+
+    return streams.change_orders(count, per_second)

@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     options = parser.parse_args()
-    _allow_open_files(STREAMS_AND_MORE)
+    allow_open_files(STREAMS_AND_MORE)
     config = uvicorn.Config(
         "commerce.asgi:application",
         host=options.host,
@@ -37,7 +37,7 @@ def main() -> None:
     Server(config).run()
 
 
-def _allow_open_files(wanted: int) -> None:
+def allow_open_files(wanted: int) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard) if hard > 0 else wanted, hard))

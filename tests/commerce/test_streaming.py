@@ -1,10 +1,12 @@
 """Streams as they are served: over a real web server, of what happens in another process."""
 
 import json
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPResponse
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from django.test import Client
@@ -21,33 +23,48 @@ TIMEOUT_S = 20.0
 
 
 class Web(Running):
-    """The web server, with beats every fifth of a second and few streams at once."""
+    """The web server, with beats every fifth of a second, few streams at once and little room on the way to each."""
 
     SERVE = """
+import socket
 import sys
 import django
 django.setup()
 from commerce import streaming, web
 streaming.HEARTBEAT_S = 0.2
 streaming.MAX_PER_ADDRESS = 3
+vars(streaming).update({options})
+listen = socket.socket.listen
+def listen_with_little_room(listening, *backlog):
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    listen(listening, *backlog)
+socket.socket.listen = listen_with_little_room
 sys.argv = ["web", "--port", "{port}"]
 web.main()
 """
 
-    def __init__(self) -> None:
+    def __init__(self, **options: float) -> None:
         self.port = free_port()
-        super().__init__("-c", self.SERVE.format(port=self.port))
+        super().__init__("-c", self.SERVE.format(port=self.port, options=options))
 
     def start(self) -> None:
         super().start()
         wait_until(lambda: is_listening(self.port), what="web server", timeout_s=60)
 
 
+@contextmanager
+def serving(**options: float) -> Iterator[Web]:
+    web = Web(**options)
+    try:
+        yield web
+    finally:
+        web.kill()
+
+
 @pytest.fixture
 def web(db: None) -> Iterator[Web]:
-    web = Web()
-    yield web
-    web.kill()
+    with serving() as web:
+        yield web
 
 
 class Stream:
@@ -165,24 +182,44 @@ class TestStreams:
             with pytest.raises(EOFError):
                 stream.next()
 
-    def test_beyond_as_many_as_an_address_may_have_wait_for_a_place(self, web: Web) -> None:
-        path = path_of(place_order(method="cod"))
-        held = [Stream(web, path) for _ in range(3)]
+    @pytest.mark.parametrize("limits", [{"MAX_PER_ADDRESS": 3}, {"MAX_PER_ADDRESS": 100, "MAX_STREAMS": 3}])
+    def test_beyond_as_many_as_there_may_be_are_told_when_to_come_back_and_can_be_polled(
+        self, limits: dict[str, float]
+    ) -> None:
+        order = place_order(method="cod")
+        path = path_of(order)
+        with serving(**limits) as web:
+            held = [Stream(web, path) for _ in range(3)]
 
-        with reading(web, path) as refused:
-            assert refused.answer.status == 503
-            assert refused.answer.headers["Retry-After"] == "10"
-            assert refused.answer.headers["Content-Type"] == "application/problem+json"
-            assert refused.problem()["code"] == "too_many_streams"
-        held[0].close()
+            with reading(web, path) as refused:
+                assert refused.answer.status == 503
+                assert refused.answer.headers["Retry-After"] == "10"
+                assert refused.answer.headers["Content-Type"] == "application/problem+json"
+                assert refused.problem()["code"] == "too_many_streams"
+            with urlopen(f"http://127.0.0.1:{web.port}/api/v1/track/{order.tracking_token}/") as polled:
+                assert json.load(polled)["status"] == "pending"
+            held[0].close()
 
-        def has_place() -> bool:
-            with reading(web, path) as stream:
-                return stream.answer.status == 200
+            wait_until(lambda: _opens(web, path), what="place")
+            for stream in held[1:]:
+                stream.close()
 
-        wait_until(has_place, what="place")
-        for stream in held[1:]:
-            stream.close()
+    def test_end_when_they_are_read_too_slowly_and_no_other_is_harmed(self) -> None:
+        path = f"events/stream?after={happen('sub_0').public_id}"
+        token = tokens.issue("BI", scopes=["events"])
+        with serving(MAX_STREAMS=2, PATIENCE_S=0.5) as web, reading(web, path, token=token) as brisk:
+            slow = open_and_do_not_read(web, path, token)
+
+            for n in range(40):
+                happen("sub_1", told="x" * 20_000)
+                assert brisk.next()["sequence"] == n + 1
+            wait_until(lambda: _opens(web, path, token), what="place of the slow one")
+
+            happen("sub_2")
+            assert brisk.next()["subject"] == "sub_2"
+            read = b"".join(iter(lambda: slow.recv(65_536), b""))
+            assert 0 < read.count(b"data: ") < 41
+            slow.close()
 
     def test_are_refused_in_problem_documents(self, web: Web) -> None:
         gone = f"events/stream?after=evt_{'0' * 26}"
@@ -210,9 +247,19 @@ class TestStreams:
         wait_until(lambda: _opens(web, path), what="place")
 
 
-def _opens(web: Web, path: str) -> bool:
-    with reading(web, path) as stream:
+def _opens(web: Web, path: str, token: str = "") -> bool:
+    with reading(web, path, token=token) as stream:
         return stream.answer.status == 200
+
+
+def open_and_do_not_read(web: Web, path: str, token: str) -> socket.socket:
+    """As a telephone that has gone into a tunnel: there is room for a little on the way, and nobody takes it."""
+    slow = socket.socket()
+    slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    slow.settimeout(TIMEOUT_S)
+    slow.connect(("127.0.0.1", web.port))
+    slow.sendall(f"GET /api/v1/{path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
+    return slow
 
 
 @pytest.mark.django_db
