@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import transaction
 from django.db.models import F, QuerySet
 from django.db.models.expressions import CombinedExpression
 from django.db.models.lookups import GreaterThanOrEqual
 
 from inventory import lapses
 from inventory.models import Product, Sale, StockLevel, StockMovement, Warehouse
-from webhooks.errors import DomainError
+from webhooks.sources import DomainError, together
 
 Reason = StockMovement.Reason
 
@@ -116,7 +115,7 @@ def restock(demands: Iterable[Demand], *, reference: str, actor: str, now: datet
     return _post(entries, _UNRESERVED, _Cause(Reason.RETURNED, reference, actor, now))
 
 
-@transaction.atomic
+@together()
 def sell(
     *,
     warehouse: Warehouse,
@@ -155,7 +154,7 @@ def lock(level_ids: Collection[int]) -> None:
     _lock_products(levels.values("product"))
 
 
-@transaction.atomic
+@together()
 def adjust(
     *, product: Product, warehouse: Warehouse, delta: int, reason: str, reference: str = "", actor: str, now: datetime
 ) -> StockMovement:
@@ -164,7 +163,7 @@ def adjust(
     return _post([entry], _UNRESERVED, _Cause(reason, reference, actor, now))[0]
 
 
-@transaction.atomic
+@together()
 def count(
     *,
     product: Product,
@@ -186,7 +185,7 @@ def count(
     return _post([_Entry(level.pk, -delta, on_hand=delta)], _UNRESERVED, cause)[0]
 
 
-@transaction.atomic
+@together()
 def keep_back(level: StockLevel, *, safety_stock: int, actor: str, now: datetime) -> StockMovement:
     """Set how many of a level's units are never offered. Those already reserved stay reserved."""
     _lock(level, now=now)
@@ -225,7 +224,7 @@ def _take(entries: Sequence[_Entry], room: _Room, cause: _Cause) -> list[StockMo
     """Post what is sold or held. Units that nobody has paid for in time are taken back first where they are needed."""
     with suppress(InsufficientStock):
         return _post(entries, room, cause)
-    with transaction.atomic():
+    with together():
         lapses.reclaim(_missing(entries, room), now=cause.now)
         return _post(entries, room, cause)
 
@@ -237,7 +236,7 @@ def _missing(entries: Sequence[_Entry], room: _Room) -> dict[int, int]:
     return {entry.level_id: short for entry in entries if (short := entry.taken - rooms[entry.level_id]) > 0}
 
 
-@transaction.atomic
+@together()
 def _post(entries: Iterable[_Entry], room: _Room, cause: _Cause) -> list[StockMovement]:
     """Write every entry and its movement, or none of them."""
     ordered = sorted(entries, key=lambda entry: entry.level_id)

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import transaction
 from django.utils import timezone
 
 from inventory import allocation, stock
@@ -19,7 +18,7 @@ from orders.acceptance import accept
 from orders.models import Allocation, Customer, Order, OrderLine, OrderTransition
 from orders.promises import promise
 from orders.transitions import ALLOWED_FROM, InvalidTransition, Kind, lock, record, require, unpacked_units
-from webhooks.sources import DomainError, every
+from webhooks.sources import DomainError, every, together
 
 UNPAID_HOLD = timedelta(minutes=15)
 CUSTOMER_CANCEL_WINDOW = timedelta(minutes=30)
@@ -95,13 +94,13 @@ def place(cart: Cart, *, actor: str, now: datetime) -> Order:
             return _write(cart, routes, actor=actor, now=now)
 
 
-@transaction.atomic
+@together()
 def confirm(order_id: str, *, actor: str, now: datetime) -> OrderTransition:
     """Accept an order for fulfilment: one that is paid, authorised, or to be paid in cash on delivery."""
     return accept(lock(order_id), actor=actor, now=now)
 
 
-@transaction.atomic
+@together()
 def cancel(
     order_id: str, *, reason: str, actor: str, now: datetime, quantities: Mapping[str, int] | None = None
 ) -> OrderTransition:
@@ -109,7 +108,7 @@ def cancel(
     return _cancel(lock(order_id), reason=reason, actor=actor, now=now, quantities=quantities)
 
 
-@transaction.atomic
+@together()
 def cancel_by_customer(token: str, *, now: datetime) -> OrderTransition:
     """Give up all of an order, by its tracking token: while nothing is packed, within CUSTOMER_CANCEL_WINDOW."""
     order = lock(Order.objects.values_list("public_id", flat=True).get(tracking_token=token))
@@ -126,7 +125,7 @@ def cancellable_until(order: Order, *, now: datetime) -> datetime | None:
     return until if is_open and now <= until else None
 
 
-@transaction.atomic
+@together()
 def expire(order_id: str, *, now: datetime) -> OrderTransition:
     """Give up an order that was not paid in time. Raises InvalidTransition while it is not due."""
     return lapse(lock(order_id), now=now)
@@ -168,7 +167,7 @@ def _refuse(skus: Sequence[str], detail: str) -> InvalidCart:
     return InvalidCart(f"{', '.join(skus)}: {detail}", errors=[{"sku": sku, "detail": detail} for sku in skus])
 
 
-@transaction.atomic
+@together()
 def _write(cart: Cart, routes: Sequence[_Route], *, actor: str, now: datetime) -> Order:
     order = _new_order(cart, routes, now=now)
     order.save(force_insert=True)

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
-from django.db import transaction
-
 from orders import fulfilment, promises
 from orders.models import Shipment, TrackingUpdate
 from orders.models.shipment import TrackingStatus
 from orders.transitions import InvalidTransition, lock_shipment, store
 from webhooks.inbound import Unmatched
+from webhooks.sources import together
 
 # Word -> rank, which decides between scans of one moment.
 STATUSES: Mapping[str, int] = {
@@ -71,7 +70,7 @@ def track(
     return report(shipment_id, [scan], source=source, now=now)[0]
 
 
-@transaction.atomic
+@together()
 def report(shipment_id: str, scans: Iterable[Scan], *, source: str, now: datetime) -> list[TrackingUpdate]:
     """`track`, for a courier that sends the whole history each time: what is known already changes nothing."""
     shipment = lock_shipment(shipment_id)

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db import transaction
 from django.db.models import F
 
 from inventory import stock
@@ -23,6 +22,7 @@ from orders.transitions import (
     require_shipment,
     unpacked_units,
 )
+from webhooks.sources import together
 
 # In place of a tracking number: the parcel goes without one, and somebody meant it so.
 UNTRACKED = "untracked"
@@ -36,7 +36,7 @@ class _Taken:
     quantity: int
 
 
-@transaction.atomic
+@together()
 def pack(
     order_id: str,
     *,
@@ -76,7 +76,7 @@ def pack(
     return shipments
 
 
-@transaction.atomic
+@together()
 def ship(
     shipment_id: str,
     *,
@@ -112,7 +112,7 @@ def ship(
     return fact
 
 
-@transaction.atomic
+@together()
 def deliver(
     shipment_id: str,
     *,

@@ -3,15 +3,14 @@
 from collections.abc import Collection
 from datetime import datetime
 
-from django.db import transaction
-
 from orders import promises
 from orders.acceptance import accept
 from orders.models import Hold, HoldRule, Order, OrderTransition
 from orders.transitions import InvalidTransition, Kind, lock, record, require
+from webhooks.sources import together
 
 
-@transaction.atomic
+@together()
 def place(order_id: str, *, kind: str, reason: str, actor: str, now: datetime) -> OrderTransition:
     """Stop an order, for a reason that whoever releases it can read. Raises InvalidTransition."""
     return hold(lock(order_id), kind=kind, reason=reason, actor=actor, now=now)
@@ -33,7 +32,7 @@ def hold(
     return record(order, Kind.HELD, actor=actor, now=now, reason=reason, details=details)
 
 
-@transaction.atomic
+@together()
 def release(order_id: str, *, kinds: Collection[str] | None = None, actor: str, now: datetime) -> OrderTransition:
     """End an order's holds, or those of `kinds`, and confirm it when nothing else keeps it from that.
 

@@ -2,7 +2,6 @@
 
 from datetime import datetime, timedelta
 
-from django.db import transaction
 from django.db.models import Count, Q
 
 from inventory.money import display
@@ -10,13 +9,15 @@ from orders import refunds, risk
 from orders.acceptance import accept, keep_stock
 from orders.models import Order, Payment
 from orders.transitions import lock, store
-from webhooks.sources import DomainError
+from webhooks.sources import DomainError, together
 
 Kind = Payment.Kind
 Result = Payment.Result
 
 ATTEMPTS_WINDOW = timedelta(hours=24)
 CASH = "cash"
+# What staff have recorded, in place of the gateway's name.
+BY_HAND = "manual"
 
 
 class PaymentMismatch(DomainError):
@@ -46,7 +47,7 @@ def record(
     cancelled order, is kept too, and its refund requested. What does not match is kept as refused, for staff to see:
     a caller whose own transaction ends with the exception would lose it.
     """
-    with transaction.atomic():
+    with together():
         payment = _keep(
             Payment(
                 order=lock(order_id),

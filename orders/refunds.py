@@ -4,13 +4,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
-from django.db import transaction
 from django.db.models import Q, Sum
 
 from inventory.money import display
 from orders.models import Order, OrderLine, Payment, Refund, Return
 from orders.transitions import InvalidTransition, Kind, find_line, lock, record
-from webhooks.sources import DomainError
+from webhooks.sources import DomainError, together
 
 State = Refund.State
 
@@ -27,7 +26,7 @@ class RefundMismatch(DomainError):
     code = "refund_mismatch"
 
 
-@transaction.atomic
+@together()
 def request(
     order_id: str,
     *,
@@ -77,7 +76,7 @@ def give_back(
     return refunds
 
 
-@transaction.atomic
+@together()
 def processed(refund_id: str, *, gateway_reference: str, actor: str, now: datetime) -> Refund:
     """The money is back with the customer. Told again with the same reference, it has no further effect."""
     refund = _lock(refund_id)
@@ -91,7 +90,7 @@ def processed(refund_id: str, *, gateway_reference: str, actor: str, now: dateti
     return _settle(refund, State.PROCESSED, actor=actor, now=now)
 
 
-@transaction.atomic
+@together()
 def failed(
     refund_id: str,
     *,

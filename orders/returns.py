@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain, islice, repeat
 
-from django.db import transaction
 from django.db.models import Max, Sum
 
 from inventory import stock
@@ -14,6 +13,7 @@ from inventory.stock import Demand
 from orders.models import Order, OrderLine, Return, ReturnLine, Shipment, ShipmentLine
 from orders.models.returns import Condition
 from orders.transitions import InvalidTransition, Kind, find_line, lock, record, require
+from webhooks.sources import together
 
 RETURN_WINDOW = timedelta(days=30)
 
@@ -36,13 +36,13 @@ class Receipt:
     condition: str
 
 
-@transaction.atomic
+@together()
 def open_return(order_id: str, *, wishes: Sequence[Wish], reason: str, actor: str, now: datetime) -> Return:
     """Expect delivered units back. Raises InvalidTransition, OrderLine.DoesNotExist."""
     return _open(lock(order_id), wishes=wishes, reason=reason, actor=actor, now=now)
 
 
-@transaction.atomic
+@together()
 def open_by_customer(token: str, *, wishes: Sequence[Wish], reason: str, now: datetime) -> Return:
     """`open_return`, by the order's tracking token: within RETURN_WINDOW of the last parcel's delivery."""
     order = lock(Order.objects.values_list("public_id", flat=True).get(tracking_token=token))
@@ -53,7 +53,7 @@ def open_by_customer(token: str, *, wishes: Sequence[Wish], reason: str, now: da
     return _open(order, wishes=wishes, reason=reason, actor="customer", now=now)
 
 
-@transaction.atomic
+@together()
 def receive_return(return_id: str, *, receipts: Sequence[Receipt], actor: str, now: datetime) -> Return:
     """Count units that came back: the sellable ones go on sale again where they came from, the damaged are lost.
 

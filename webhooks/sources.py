@@ -17,10 +17,10 @@ from webhooks.catalogue import EventType
 from webhooks.errors import DomainError
 from webhooks.fields import PublicIdField
 from webhooks.models import Event
-from webhooks.outbox import amend, emit, retract
+from webhooks.outbox import amend, emit, retract, together
 from webhooks.timers import every
 
-__all__ = ["Change", "DomainError", "Fact", "PublicIdField", "WatchedModel", "every", "turn", "watch"]
+__all__ = ["Change", "DomainError", "Fact", "PublicIdField", "WatchedModel", "every", "together", "turn", "watch"]
 
 
 class FactQuerySet(models.QuerySet[Any]):
