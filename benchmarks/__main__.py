@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 
 from benchmarks import (
     api_paging,
+    audits,
+    dead_subscriber,
     harness,
     isolation,
     kills,
@@ -90,6 +92,18 @@ def beside_one_that_hangs() -> Iterator[Figure]:
         yield Figure(f"healthy subscribers, one of 20 hangs, {name}", measured, "<= 1.5", beside / without <= 1.5)
 
 
+def beside_one_that_is_dead() -> Iterator[Figure]:
+    for kind, name in DATABASES.items():
+        without, *beside = dead_subscriber.measure(kind).values()
+        ratio = max(beside) / without
+        yield Figure(
+            f"claims beside {dead_subscriber.BACKLOG:,} pending deliveries of a dead subscriber, {name}",
+            f"{without:.1f} ms; with them {max(beside):.1f} ms; ratio {ratio:.2f}",
+            f"<= {dead_subscriber.BAR}",
+            ratio <= dead_subscriber.BAR,
+        )
+
+
 def killed_workers() -> Iterator[Figure]:
     for kind, name in DATABASES.items():
         toll = kills.measure(kind)
@@ -101,6 +115,12 @@ def the_log() -> Iterator[Figure]:
     ratio = log_browser.slowest(log_browser.compare())
     name = f"log browser's slowest page at {log_browser.LARGE * log_browser.SYSTEMS:,} deliveries, PostgreSQL"
     yield Figure(name, f"{ratio:.2f} times that at {log_browser.SMALL * log_browser.SYSTEMS:,}", "<= 1.5", ratio <= 1.5)
+
+
+def the_audit() -> Iterator[Figure]:
+    took = audits.measure()
+    name = f"manage.py audit of {audits.EVENTS:,} events, PostgreSQL"
+    yield Figure(name, f"{took:.1f} s", f"<= {audits.BAR_S:.0f} s", took <= audits.BAR_S)
 
 
 def idle_memory() -> Iterator[Figure]:
@@ -148,11 +168,13 @@ PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
     "rival": against_the_rival,
     "statements": sql_statements,
     "isolation": beside_one_that_hangs,
+    "dead": beside_one_that_is_dead,
     "kills": killed_workers,
     "memory": idle_memory,
     "orders": orders_over_http,
     "streams": open_streams,
     "log": the_log,
+    "audit": the_audit,
     "paging": api_pages,
 }
 

@@ -8,11 +8,13 @@ from benchmarks import harness
 
 BACKLOG = 100_000
 CLAIMS = 100
+# "Nothing worth measuring": less than what two runs of the same differ by.
+BAR = 1.25
 CASES = {"nothing waits": 0, "its circuit is open": BACKLOG, "it is being probed": BACKLOG}
 
 
 def measure(kind: str) -> dict[str, float]:
-    """Median milliseconds of a claim of 8 deliveries of a healthy subscriber, by case."""
+    """Milliseconds of a claim of 8 deliveries of a healthy subscriber, by case, where nothing else was in its way."""
     with harness.database(kind) as environment:
         found: dict[str, float] = harness.in_django(environment, "claim_beside_a_dead_one")
         return found
@@ -71,7 +73,8 @@ def _claim_often() -> float:
         took.append((time.perf_counter() - started) * 1000)
         held = Delivery.objects.filter(pk__in=[one.id for one in claimed])
         held.update(state=Delivery.State.DELIVERED, lease_owner="", lease_until=None)
-    return harness.percentile(took, 0.5)
+    # Cases come one after the other: what else the machine does meanwhile must not count.
+    return harness.percentile(took, 0.1)
 
 
 if __name__ == "__main__":
