@@ -8,8 +8,9 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from django.conf import settings
@@ -83,26 +84,49 @@ def log_in(browser: Browser, shop: Shop) -> Any:
     return cookies
 
 
+@dataclass(frozen=True)
+class Window:
+    """Of a browser: a page, and what its console has complained of."""
+
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+
+    @classmethod
+    def open(cls, browser: Browser, shop: Shop, **options: Any) -> Self:
+        context = browser.new_context(base_url=shop.url, **options)
+        context.set_default_timeout(PATIENCE_MS)
+        window = cls(context.new_page())
+        context.on("console", lambda said: window.complaints.append(said.text) if said.type == "error" else None)
+        context.on("weberror", lambda error: window.complaints.append(str(error.error)))
+        return window
+
+    def close(self) -> None:
+        self.page.context.close()
+
+
+def judge(windows: list[Window], test: pytest.Item) -> None:
+    """When a test is over: what a window complained of fails it, and its windows are to be seen if it failed."""
+    complaints = [complaint for window in windows for complaint in window.complaints]
+    if complaints or test.stash.get(_FAILED, True):
+        take_pictures(test.name, [window.page for window in windows])
+    assert complaints == []
+
+
 @pytest.fixture
 def open_page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[OpenPage]:
     """Opens a page of a shop in a browser window of its own."""
-    complaints: list[str] = []
-    pages: list[Page] = []
+    windows: list[Window] = []
 
-    def open_page(shop: Shop, **window: Any) -> Page:
-        context = browser.new_context(base_url=shop.url, **window)
-        context.set_default_timeout(PATIENCE_MS)
-        context.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
-        context.on("weberror", lambda error: complaints.append(str(error.error)))
-        pages.append(context.new_page())
-        return pages[-1]
+    def open_page(shop: Shop, **options: Any) -> Page:
+        windows.append(Window.open(browser, shop, **options))
+        return windows[-1].page
 
     yield open_page
-    if complaints or request.node.stash.get(_FAILED, True):
-        take_pictures(request.node.name, pages)
-    for page in pages:
-        page.context.close()
-    assert complaints == []
+    try:
+        judge(windows, request.node)
+    finally:
+        for window in windows:
+            window.close()
 
 
 def take_pictures(test: str, pages: list[Page]) -> None:

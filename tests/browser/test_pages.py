@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from axe_playwright_python.base import AXE_SCRIPT, AxeResults
 from playwright.sync_api import Browser, Page
 
 from commerce.demo_store import PASSWORD
-from tests.browser.conftest import OpenPage, log_in
+from tests.browser.conftest import OpenPage, Window, judge, log_in
 from tests.browser.shop import Curl, Shop, running_shop
 from tests.inbound.senders import SECRETS, load, post
 from tests.receiver import Answer, running_receiver
@@ -21,6 +21,7 @@ RULES = {"resultTypes": ["violations"], "preload": False}
 WCAG_2_2_AA = RULES | {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
 # What a theme can change.
 COLOURS = RULES | {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
+DESKTOP: Any = {"width": 1280, "height": 720}
 TELEPHONE: Any = {"width": 400, "height": 800}
 LONG = "Hubertus-Blaine-Wolfeschlegelsteinhausenbergerdorff"
 
@@ -156,9 +157,38 @@ def empty_session(browser: Browser, empty_shop: Shop) -> Any:
     return log_in(browser, empty_shop)
 
 
+@pytest.fixture(scope="module")
+def window(browser: Browser, shop: Shop, session: Any) -> Iterator[Window]:
+    """One for all pages: to open it costs more than to look at a page in it."""
+    window = Window.open(browser, shop, storage_state=session)
+    yield window
+    window.close()
+
+
 @pytest.fixture
-def empty_admin(open_page: OpenPage, empty_shop: Shop, empty_session: Any) -> Page:
-    return open_page(empty_shop, storage_state=empty_session)
+def admin(window: Window, request: pytest.FixtureRequest) -> Iterator[Page]:
+    yield from fresh(window, request.node)
+
+
+@pytest.fixture(scope="module")
+def empty_window(browser: Browser, empty_shop: Shop, empty_session: Any) -> Iterator[Window]:
+    window = Window.open(browser, empty_shop, storage_state=empty_session)
+    yield window
+    window.close()
+
+
+@pytest.fixture
+def empty_admin(empty_window: Window, request: pytest.FixtureRequest) -> Iterator[Page]:
+    yield from fresh(empty_window, request.node)
+
+
+def fresh(window: Window, test: pytest.Item) -> Iterator[Page]:
+    """The page of a window that shows no trace of the test before."""
+    window.complaints.clear()
+    window.page.set_viewport_size(DESKTOP)
+    window.page.emulate_media(color_scheme="light")
+    yield window.page
+    judge([window], test)
 
 
 @pytest.fixture(scope="module")
@@ -271,6 +301,7 @@ def check(page: Page) -> None:
     """By the rules of WCAG 2.2 AA, in both themes; and nothing is wider than the window, or a telephone."""
     page.wait_for_load_state()
     assert overflow(page) == 0
+    page.evaluate(AXE_SCRIPT)
     examine(page, WCAG_2_2_AA)
     page.emulate_media(color_scheme="dark")
     page.evaluate("Promise.all(document.getAnimations().map(animation => animation.finished))")
@@ -280,7 +311,7 @@ def check(page: Page) -> None:
 
 
 def examine(page: Page, rules: dict[str, Any]) -> None:
-    found = Axe().run(page, options=rules)
+    found = AxeResults(page.evaluate("rules => axe.run(rules)", rules))
     assert found.violations_count == 0, found.generate_report()
 
 
