@@ -64,6 +64,23 @@ class CancelForm(forms.Form):
     )
 
 
+class PayForm(forms.Form):
+    """Money that came by another way than a gateway that tells of it."""
+
+    METHODS = (
+        ("bank_transfer", "Bank transfer"),
+        ("card", "Card, at a terminal or by telephone"),
+        ("cash", "Cash"),
+        ("other", "Another way"),
+    )
+
+    method = forms.ChoiceField(label="How", choices=METHODS)
+    amount = forms.CharField(max_length=32, required=False, help_text="Such as 49.90. Empty: all that is still open.")
+    reference = forms.CharField(
+        max_length=100, help_text="Of the bank or the terminal, to find it by. The same reference is counted once."
+    )
+
+
 def _new_receipt() -> str:
     return f"cash-{secrets.token_hex(4)}"
 
@@ -77,22 +94,34 @@ class CollectForm(forms.Form):
     )
 
 
+class PackForm(forms.Form):
+    package_count = forms.IntegerField(label="Packages", min_value=1, max_value=1_000, initial=1)
+    weight_grams = forms.IntegerField(
+        label="Weight in grams", min_value=1, max_value=10**9, required=False, help_text="May be empty."
+    )
+
+
 class OpenReturnForm(forms.Form):
     reason = forms.CharField(
         max_length=500, help_text="Kept with the return, and told to every system that hears of the order."
     )
 
 
-class ReturnLineForm(forms.Form):
-    """How many units of a line are to come back, of those that can."""
+class LineForm(forms.Form):
+    """How many units of a line a step is about, of those that are `left` for it."""
 
+    words = "{} left."
     quantity = forms.IntegerField(min_value=0, required=False, initial=0)
-    reason = forms.CharField(label="Its own reason", max_length=500, required=False, help_text="May be empty.")
 
     def __init__(self, data: QueryDict | None, *, line: OrderLine, left: int) -> None:
         super().__init__(data, prefix=line.public_id, use_required_attribute=False)
-        self.line, self.left = line, left
-        self.fields["quantity"].help_text = f"{left} can be sent back."
+        self.line = line
+        self.fields["quantity"].help_text = self.words.format(left)
+
+
+class ReturnLineForm(LineForm):
+    words = "{} can be sent back."
+    reason = forms.CharField(label="Its own reason", max_length=500, required=False, help_text="May be empty.")
 
     @property
     def wish(self) -> Wish | None:

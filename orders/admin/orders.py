@@ -19,12 +19,13 @@ from django.views.decorators.http import require_POST
 
 from inventory.money import display, from_text
 from orders import checkout, fulfilment, holds, payments, promises
-from orders.admin import page, steps
-from orders.admin.forms import CancelForm, CollectForm, HoldForm, ShipForm
-from orders.admin.lists import AskingAdmin, HoldFilter, NextStepFilter, PlacedFilter, StandingFilter, WarehouseFilter
-from orders.admin.steps import CANCEL, COLLECT, CONFIRM, DELIVER, HOLD, PACK, REFUND, RELEASE, RETURN, SHIP, Verb
+from orders.admin import page, steps, units
+from orders.admin.forms import CancelForm, CollectForm, HoldForm, PayForm, ShipForm
+from orders.admin.lists import HoldFilter, NextStepFilter, PlacedFilter, StandingFilter, WarehouseFilter
+from orders.admin.steps import CANCEL, COLLECT, CONFIRM, DELIVER, HOLD, PACK, PAY, REFUND, RELEASE, RETURN, SHIP, Verb
+from orders.admin.units import UnitsAdmin
 from orders.admin.verbs import AT_ONCE, back_to, chosen, named, page_of, require, take_each
-from orders.models import Order, Shipment
+from orders.models import Order, Payment, Shipment
 from orders.promises import Standing
 from orders.transitions import InvalidTransition
 from webhooks.wording import badge, moment
@@ -64,6 +65,26 @@ def _cancel(order: Order, *, reason: str, actor: str, now: datetime) -> None:
     checkout.cancel(order.public_id, reason=reason, actor=actor, now=now)
 
 
+def _pay(order: Order, *, method: str, amount: str, reference: str, actor: str, now: datetime) -> None:
+    """Raises InvalidTransition, MoneyError, PaymentMismatch."""
+    if order.is_cash_on_delivery:
+        raise InvalidTransition(f"Order {order} is paid in cash on delivery: record the cash that is collected.")
+    if not order.outstanding_minor:
+        raise InvalidTransition(f"Order {order} is {order.payment_status}: no payment is due.")
+    payments.record(
+        order.public_id,
+        result=Payment.Result.SUCCESS,
+        kind=Payment.Kind.CAPTURE,
+        amount_minor=from_text(amount, order.currency) if amount else order.outstanding_minor,
+        currency=order.currency,
+        method=method,
+        gateway=payments.BY_HAND,
+        gateway_reference=f"{reference}-{order}",
+        actor=actor,
+        now=now,
+    )
+
+
 def _collect(order: Order, *, amount: str, reference: str, actor: str, now: datetime) -> None:
     """Raises InvalidTransition, MoneyError, PaymentMismatch."""
     if not (order.is_cash_on_delivery and order.outstanding_minor):
@@ -87,6 +108,7 @@ IMMEDIATE: Mapping[Verb, Callable[..., None]] = {
 }
 # Those that ask the same of all orders at once; the answers are the verb's arguments.
 ASKING: Mapping[Verb, tuple[type[Form], Callable[..., None]]] = {
+    PAY: (PayForm, _pay),
     COLLECT: (CollectForm, _collect),
     HOLD: (HoldForm, _hold),
     CANCEL: (CancelForm, _cancel),
@@ -94,7 +116,7 @@ ASKING: Mapping[Verb, tuple[type[Form], Callable[..., None]]] = {
 
 
 @admin.register(Order)
-class OrderAdmin(AskingAdmin):
+class OrderAdmin(UnitsAdmin):
     list_display = ("order", "status_badge", "customer_name", "total", "warehouse", "next_step", "placed")
     list_filter = (
         "status",
@@ -106,7 +128,17 @@ class OrderAdmin(AskingAdmin):
         PlacedFilter,
     )
     search_help_text = "Exactly: an order number, e-mail address, tracking number or order id (ord_…)."
-    actions = ("confirm", "mark_packed", "mark_shipped", "mark_delivered", "collect", "hold", "release", "cancel")
+    actions = (
+        "confirm",
+        "mark_packed",
+        "mark_shipped",
+        "mark_delivered",
+        "pay",
+        "collect",
+        "hold",
+        "release",
+        "cancel",
+    )
 
     def get_urls(self) -> list[URLPattern]:
         wrap = self.admin_site.admin_view
@@ -186,6 +218,7 @@ class OrderAdmin(AskingAdmin):
         context = page.describe(order) | {
             "title": f"Order {order}",
             "buttons": [(verb, verb is primary, _address(verb, order)) for verb in allowed],
+            "units": [(verb, address) for verb, address in units.addresses(order) if verb.is_allowed(request.user)],
             "has_next": primary in allowed,
             "may_return": RETURN.is_allowed(request.user),
             "may_refund": REFUND.is_allowed(request.user),
@@ -206,6 +239,9 @@ class OrderAdmin(AskingAdmin):
 
     def has_deliver_permission(self, request: HttpRequest) -> bool:
         return DELIVER.is_allowed(request.user)
+
+    def has_pay_permission(self, request: HttpRequest) -> bool:
+        return PAY.is_allowed(request.user)
 
     def has_collect_permission(self, request: HttpRequest) -> bool:
         return COLLECT.is_allowed(request.user)
@@ -234,6 +270,10 @@ class OrderAdmin(AskingAdmin):
     @admin.action(description="Mark delivered", permissions=["deliver"])
     def mark_delivered(self, request: HttpRequest, queryset: QuerySet[Order]) -> None:
         take_each(request, DELIVER, chosen(request, queryset), _deliver)
+
+    @admin.action(description="Record payment…", permissions=["pay"])
+    def pay(self, request: HttpRequest, queryset: QuerySet[Order]) -> HttpResponseBase | None:
+        return self._ask(PAY, chosen(request, queryset))
 
     @admin.action(description="Record cash collected…", permissions=["collect"])
     def collect(self, request: HttpRequest, queryset: QuerySet[Order]) -> HttpResponseBase | None:

@@ -122,7 +122,8 @@ class RefundAdmin(AskingAdmin):
             wish = {"amount_minor": form.cleaned_data.pop("amount"), **form.cleaned_data}
             take_each(request, REFUND, [order], partial(_request, wish=wish))
             return redirect(page_of(order))
-        return self.render(request, "refund.html", {"title": REFUND.label, "order": order, "form": form})
+        context = {"title": REFUND.label, "order": order, "orders": [order], "form": form}
+        return self.render(request, "refund.html", context)
 
     def settle_view(self, request: HttpRequest) -> HttpResponseBase:
         """What came of each refund of `?refund=…`. One without an answer stays requested."""

@@ -33,6 +33,7 @@ CONFIRM = Verb("confirm", "Confirm", "Confirmed")
 PACK = Verb("pack", "Mark packed", "Packed")
 SHIP = Verb("ship", "Mark shipped", "Shipped")
 DELIVER = Verb("deliver", "Mark delivered", "Delivered")
+PAY = Verb("pay", "Record payment", "Payment recorded")
 COLLECT = Verb("collect", "Record cash collected", "Cash recorded")
 RETURN = Verb("return", "Open return", "Return opened")
 RECEIVE = Verb("return", "Receive", "Received")
@@ -42,7 +43,7 @@ HOLD = Verb("hold", "Put on hold", "Put on hold")
 RELEASE = Verb("release", "Release", "Released")
 CANCEL = Verb("cancel", "Cancel", "Cancelled")
 # What is possible at any time, and never what comes next.
-ASIDE = (RETURN, REFUND, HOLD, CANCEL)
+ASIDE = (PAY, RETURN, REFUND, HOLD, CANCEL)
 
 
 def with_work(orders: OrderQuerySet) -> OrderQuerySet:
@@ -76,6 +77,7 @@ def possible(order: Any) -> list[Verb]:
         PACK: is_confirmed and order.to_pack and not order.on_hold,
         SHIP: is_confirmed and order.to_ship,
         DELIVER: is_confirmed and order.to_deliver,
+        PAY: not order.is_cash_on_delivery and order.outstanding_minor,
         COLLECT: is_confirmed and has_arrived and order.is_cash_on_delivery and order.outstanding_minor,
         RETURN: has_arrived,
         REFUND: order.refundable_minor,

@@ -158,6 +158,7 @@ class Order(models.Model):
             ("cancel_order", "Can cancel orders"),
             ("hold_order", "Can put orders on hold"),
             ("release_order", "Can release orders from their holds"),
+            ("pay_order", "Can record payments for orders"),
             ("collect_order", "Can record cash collected for orders"),
             ("return_order", "Can open and receive returns"),
             ("refund_order", "Can refund orders"),

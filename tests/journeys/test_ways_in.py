@@ -183,6 +183,7 @@ def _place(faces: Faces) -> tuple[Act, str]:
 on("order.confirmed", "api", in_cash, lambda f, o: f.api(f"orders/{o.public_id}/confirm/"))
 on("order.confirmed", "api (payment)", placed, lambda f, o: f.api(f"orders/{o.public_id}/payments/", payment(o)))
 on("order.confirmed", "admin", in_cash, lambda f, o: f.press("confirm", o))
+on("order.confirmed", "admin (payment)", placed, lambda f, o: f.ask("pay", o, method="cash", amount="", reference="7"))
 on("order.confirmed", "inbound", placed, lambda f, o: f.message("stripe", stripe("payment_intent_succeeded", o)))
 on("order.packed", "api", confirmed, lambda f, o: f.api(f"fulfilment/orders/{o.public_id}/pack/"))
 on("order.packed", "admin", confirmed, lambda f, o: f.press("pack", o))
@@ -282,6 +283,7 @@ on("order.refund.requested", "api", confirmed, lambda f, o: f.api(f"orders/{o.pu
 on("order.refund.processed", "api", refunding, lambda f, r: f.api(f"refunds/{r.public_id}/result/", RESULT))
 on("order.refund.failed", "api", refunding, lambda f, r: f.api(f"refunds/{r.public_id}/result/", {"result": "failed"}))
 on("payment.success", "api", placed, lambda f, o: f.api(f"orders/{o.public_id}/payments/", payment(o)))
+on("payment.success", "admin", placed, lambda f, o: f.ask("pay", o, method="cash", amount="", reference="till-7"))
 on("payment.success", "inbound", placed, lambda f, o: f.message("stripe", stripe("payment_intent_succeeded", o)))
 on(
     "payment.failed",
