@@ -1,6 +1,7 @@
 """A small shop to try things with: loaded by `manage.py seed`, and on the first `make up`."""
 
 import os
+import secrets
 from collections.abc import Sequence
 from datetime import time
 
@@ -9,6 +10,8 @@ from django.contrib.auth.models import Group, Permission, User
 from django.db import transaction
 from django.utils import timezone
 
+from commerce.inbound import sources
+from commerce.models import InboundSource
 from inventory import stock
 from inventory.models import Product, StockLevel, StockMovement, Warehouse
 from orders.models import Customer
@@ -19,6 +22,8 @@ PASSWORD = "commerce-demo"  # noqa: S105
 ACTOR = "demo store"
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 INBOX_NAME = "Demo receiver"
+# The source that the payments of the demo shop come from.
+GATEWAY = "test-gateway"
 
 WAREHOUSES = {
     "BER": {"name": "Berlin", "country": "DE", "priority": 10, "handling_days": 1, "cutoff": time(15)},
@@ -59,6 +64,8 @@ def load() -> None:
         Customer.objects.get_or_create(email=email, defaults={"name": name, "phone": phone, "locale": locale})
     _hire()
     _write_to_shoppers()
+    if settings.DEBUG:
+        _connect_gateway()
 
 
 def _stock_up(product: Product, warehouse: Warehouse, units: int) -> None:
@@ -97,6 +104,13 @@ def _write_to_shoppers() -> None:
     if not Subscription.objects.filter(channel=Subscription.Channel.EMAIL).exists():
         messages = subscriptions.start_messages(by=ACTOR, now=timezone.now())
         subscriptions.resume(messages, by=ACTOR, now=timezone.now())
+
+
+def _connect_gateway() -> None:
+    """Whoever sees the demo shop can read its secret."""
+    if not InboundSource.objects.filter(name=GATEWAY).exists():
+        secret = f"whsec_{secrets.token_urlsafe(24)}"
+        sources.create(GATEWAY, scheme=InboundSource.Scheme.STRIPE, secrets=[secret], now=timezone.now())
 
 
 def login_hint() -> str:

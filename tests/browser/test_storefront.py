@@ -16,7 +16,7 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture(scope="module")
 def curl(shop: Shop) -> Curl:
-    return Curl(shop, shop.token("Catalogue", "catalogue", "inventory", "orders"))
+    return Curl(shop, shop.token("Catalogue", "catalogue", "inventory", "orders", "events"))
 
 
 @pytest.fixture
@@ -80,6 +80,37 @@ class TestDemoShop:
         page.goto("/shop/")
         expect(card(page, sku).get_by_role("button", name="Sold out")).to_be_disabled()
         page.close()
+
+    def test_is_paid_by_a_card_that_is_declined_at_first(
+        self, open_page: OpenPage, shop: Shop, curl: Curl, sku: str
+    ) -> None:
+        page = open_page(shop)
+        page.goto("/shop/")
+        card(page, sku).get_by_role("button").click()
+        page.get_by_label("Card", exact=True).check()
+        page.get_by_role("button", name="Place the order").click()
+        expect(page.get_by_role("heading", name="Test gateway")).to_be_focused()
+        number = page.locator("#pay-number").inner_text()
+        check(page)
+
+        page.get_by_role("button", name="Decline the card").click()
+        expect(page.locator("#pay-said")).to_contain_text("Declined")
+        page.reload()
+        page.get_by_role("button", name="Pay €12.50").click()
+
+        page.wait_for_url("**/track/*/")
+        expect(page.get_by_role("heading", level=1)).to_have_text("Your order is confirmed")
+        [order] = [each for each in curl.get("orders/?page_size=50")["results"] if each["order_number"] == number]
+        assert (order["payment_status"], order["paid_amount"]) == ("paid", "12.50")
+        assert [event["type"] for event in curl.get(f"events/?subject={order['order_id']}")["results"]] == [
+            "order.created",
+            "payment.failed",
+            "payment.success",
+            "order.confirmed",
+        ]
+        page.goto("/shop/")
+        expect(page.locator("#cart")).to_be_visible()
+        expect(page.locator("#pay")).to_be_hidden()
 
     def test_is_fit_for_everybody(self, open_page: OpenPage, shop: Shop, sku: str) -> None:
         page = open_page(shop)

@@ -4,6 +4,7 @@ from django.core.management import call_command
 from django.test import override_settings
 
 from commerce import demo_store
+from commerce.models import InboundSource
 from inventory.models import Product, StockLevel, StockMovement, Warehouse
 from orders.models import Customer
 from webhooks.models import Event, Subscription
@@ -12,7 +13,7 @@ pytestmark = pytest.mark.django_db
 
 
 def counted() -> list[int]:
-    models = (Product, Warehouse, StockLevel, StockMovement, Customer, User, Event, Subscription)
+    models = (Product, Warehouse, StockLevel, StockMovement, Customer, User, Event, Subscription, InboundSource)
     return [model._default_manager.count() for model in models]
 
 
@@ -31,6 +32,7 @@ class TestSeed:
         assert User.objects.get(username="wanda").has_perm("orders.change_order")
         assert not User.objects.get(username="wanda").has_perm("orders.delete_order")
 
+    @override_settings(DEBUG=True)
     def test_run_twice_changes_nothing(self) -> None:
         call_command("seed")
         before = counted()
@@ -57,6 +59,11 @@ class TestSeed:
         call_command("seed")
 
         assert Product.objects.get(sku="MUG-BLUE").name == "Mug"
+
+    def test_opens_no_test_gateway_outside_of_debug(self) -> None:
+        call_command("seed")
+
+        assert not InboundSource.objects.exists()
 
     def test_gives_no_known_password_outside_of_debug(self) -> None:
         with override_settings(DEBUG=False):

@@ -1,4 +1,4 @@
-// A shop to try the engine with. All it knows is the public API: GET products/ and POST orders/.
+// A shop to try the engine with. All it knows is the public API: GET products/ and POST orders/, and where its gateway is.
 "use strict";
 
 const POLL_MS = 5_000;
@@ -117,7 +117,7 @@ function showCart() {
   const units = Object.values(cart).reduce((sum, quantity) => sum + quantity, 0);
   part("empty").hidden = skus.length > 0;
   form.hidden = skus.length === 0;
-  part("bar").hidden = skus.length === 0;
+  part("bar").hidden = skus.length === 0 || !part("pay").hidden;
   part("total").textContent = total;
   part("bar").textContent = `Your cart: ${units} ${units === 1 ? "item" : "items"} · ${total}`;
 }
@@ -205,8 +205,7 @@ function order() {
 function keyOf(body) {
   let attempt = kept.read("attempt");
   if (attempt?.body !== body) {
-    const random = crypto.getRandomValues(new Uint8Array(16));
-    attempt = { body, key: [...random].map((byte) => byte.toString(16).padStart(2, "0")).join("") };
+    attempt = { body, key: gateway.random() };
     kept.write("attempt", attempt);
   }
   return attempt.key;
@@ -221,12 +220,46 @@ async function send(body) {
   return answer.ok ? arrive(told) : refuse(told);
 }
 
-function arrive({ order_number, tracking_page_url }) {
+function arrive({ order_id, order_number, total_amount, currency, tracking_page_url, payment_status }) {
   const page = new URL(tracking_page_url).pathname;
   cart = {};
   kept.write("cart", cart);
   kept.write("orders", [{ number: order_number, page }, ...kept.read("orders", [])].slice(0, 3));
-  location.assign(page);
+  if (payment_status !== "unpaid" || !gateway.isOpen) return location.assign(page);
+  kept.write("unpaid", { order_id, order_number, total_amount, currency, page });
+  begin();
+  part("pay-title").focus();
+}
+
+// The payment, which comes back to the shop from its gateway
+
+function showPayment() {
+  const unpaid = gateway.isOpen ? kept.read("unpaid") : null;
+  part("pay").hidden = !unpaid;
+  part("cart").hidden = Boolean(unpaid);
+  if (!unpaid) return;
+  part("bar").hidden = true;
+  part("pay-number").textContent = unpaid.order_number;
+  part("pay-now").textContent = `Pay ${money(unpaid.total_amount, unpaid.currency)}`;
+  part("pay-later").href = unpaid.page;
+}
+
+async function settle(tell) {
+  const unpaid = kept.read("unpaid");
+  const buttons = part("pay").querySelectorAll("button");
+  buttons.forEach((button) => (button.disabled = true));
+  part("pay-said").textContent = "";
+  try {
+    await tell.call(gateway, unpaid);
+    if (tell === gateway.pay) {
+      kept.write("unpaid", null);
+      return location.assign(unpaid.page);
+    }
+    part("pay-said").textContent = "Declined, and the shop was told so. Try again, as people do.";
+  } catch {
+    part("pay-said").textContent = "The shop did not take the gateway’s message. Try again: nothing is paid twice.";
+  }
+  buttons.forEach((button) => (button.disabled = false));
 }
 
 function refuse({ code, detail, errors = [] }) {
@@ -282,6 +315,9 @@ part("lines").addEventListener("click", ({ target }) => {
   if (button) put(sku, button.dataset.by ? cart[sku] + Number(button.dataset.by) : 0);
 });
 form.addEventListener("submit", submit);
+part("pay-now").addEventListener("click", () => settle(gateway.pay));
+part("pay-decline").addEventListener("click", () => settle(gateway.decline));
+part("pay-later").addEventListener("click", () => kept.write("unpaid", null));
 document.addEventListener("visibilitychange", () => document.hidden || watch());
 // Another window of the shop, or this one again, after somebody came back to it.
 addEventListener("storage", () => begin());
@@ -292,6 +328,7 @@ function begin() {
   cart = kept.read("cart", {});
   setBusy(false);
   showCart();
+  showPayment();
   showOrders();
   watch();
 }
