@@ -133,15 +133,18 @@ def _read_database() -> dict[str, Any]:
             Path(database["NAME"]).parent.mkdir(parents=True, exist_ok=True)
     except (ValueError, OSError) as error:
         raise _refuse("DATABASE_URL", f"must be an address that can be used: {error}.") from None
+    # Opening a connection costs more than most requests do.
+    kept = {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
     if scheme == "sqlite":
-        return database | {
-            "OPTIONS": {
-                "timeout": 20,
-                "transaction_mode": "IMMEDIATE",
-                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
-            }
+        options = {
+            "timeout": 20,
+            "transaction_mode": "IMMEDIATE",
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
         }
-    return database | {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
+    else:
+        # The server parses and plans what it has seen five times no more.
+        options = {"server_side_binding": True, "prepare_threshold": 5}
+    return database | kept | {"OPTIONS": options | database.get("OPTIONS", {})}
 
 
 def _read_email() -> dict[str, Any]:
@@ -169,6 +172,14 @@ WORKERS = _read_workers()
 LOG_FORMAT = _read_choice("LOG_FORMAT", {"text", "json"})
 
 DATABASES = {"default": _read_database()}
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        # What another release has kept may be of another shape.
+        "KEY_PREFIX": VERSION,
+        "OPTIONS": {"MAX_ENTRIES": 5_000},
+    }
+}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 _EMAIL = _read_email()
 vars().update(_EMAIL)

@@ -60,6 +60,10 @@ class WarehouseAdmin(ListAdmin):
     search_fields = ("code", "name")
     ordering = ("priority", "code")
 
+    def get_readonly_fields(self, request: HttpRequest, warehouse: Warehouse | None = None) -> tuple[str, ...]:
+        """The code stands in what other systems were told, and in their tokens: it stays."""
+        return ("code",) if warehouse is not None else ()
+
 
 @admin.register(StockLevel)
 class StockLevelAdmin(Tables, ListAdmin):

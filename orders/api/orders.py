@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 from django.db.models import QuerySet
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from django_filters import rest_framework as filters
@@ -13,6 +14,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from orders import checkout, payments, promises
+from orders.api import kept
 from orders.api.bodies import CancelOrder, Nothing, PlaceOrder, RecordPayment
 from orders.api.shapes import OrderDetail, OrderSummary, PaidOrder, as_placed, show, with_details
 from orders.checkout import Address, Cart, Contact, PaymentChoice
@@ -62,8 +64,8 @@ class OrderView(APIView):
     required_scopes = ("orders",)
 
     @extend_schema(responses=OrderDetail)
-    def get(self, request: Request, order_id: str) -> Response:
-        return Response(detail(order_id))
+    def get(self, request: Request, order_id: str) -> HttpResponse:
+        return kept.answer(OrderDetail, with_details, public_id=order_id)
 
 
 class ConfirmView(APIView):

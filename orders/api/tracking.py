@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.http import HttpResponseBase
+from django.http import HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
@@ -12,6 +12,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from orders import checkout
+from orders.api import kept
 from orders.api.bodies import Nothing
 from orders.api.shapes import TrackedOrder, show, with_timeline
 from orders.models import Order
@@ -30,8 +31,10 @@ class TokenHolderView(APIView):
 
 class TrackView(TokenHolderView):
     @extend_schema(responses=TrackedOrder)
-    def get(self, request: Request, token: str) -> Response:
-        return Response(_tracked(token), headers={"Cache-Control": "no-store"})
+    def get(self, request: Request, token: str) -> HttpResponse:
+        response = kept.answer(TrackedOrder, with_timeline, tracking_token=token)
+        response.headers["Cache-Control"] = "no-store"
+        return response
 
 
 class TrackStreamView(TokenHolderView):

@@ -115,6 +115,15 @@ class TestWarehouses:
 
         assert 'value="DE, AT"' in page
 
+    def test_keep_the_code_that_others_know_them_by(self, admin_client: Client) -> None:
+        admin_client.post(url("warehouse", "add"), self.FORM)
+
+        changed = self.FORM | {"code": "XXX", "name": "Munich South"}
+        answer = admin_client.post(url("warehouse", "change", Warehouse.objects.get().pk), changed)
+
+        assert answer.status_code == 302
+        assert (Warehouse.objects.get().code, Warehouse.objects.get().name) == ("MUC", "Munich South")
+
     @pytest.mark.parametrize("countries", ["Germany", "D1", "DE AT"])
     def test_refuses_what_is_no_country(self, admin_client: Client, countries: str) -> None:
         answer = admin_client.post(url("warehouse", "add"), self.FORM | {"ships_to": countries})

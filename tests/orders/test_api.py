@@ -213,10 +213,16 @@ class TestReading:
 
         with django_assert_num_queries(2):  # The token, the orders with their customers.
             assert len(erp.get("orders/").json()["results"]) == 3
-        with django_assert_num_queries(
-            10
-        ):  # Its lines, parcels with lines and scans, and what was paid, held, sent back.
-            assert len(erp.get(f"orders/{orders[0].public_id}/").json()["shipments"]) == 2
+        detail = f"orders/{orders[0].public_id}/"
+        # And its version, its lines, parcels with lines and scans, and what was paid, held, sent back.
+        with django_assert_num_queries(11):
+            assert len(erp.get(detail).json()["shipments"]) == 2
+        with django_assert_num_queries(2):  # The token and the version, while it is the same.
+            assert len(erp.get(detail).json()["shipments"]) == 2
+        fulfilment.ship(
+            orders[0].shipments.get(index=1).public_id, carrier="DHL", tracking_number="1Z", actor="ben", now=now
+        )
+        assert erp.get(detail).json()["shipments"][0]["state"] == "shipped"
         with django_assert_num_queries(7):  # Lines, what is held of them, parcels, their lines and scans besides.
             assert len(erp.get("fulfilment/orders/").json()["results"]) == 3
 

@@ -172,8 +172,8 @@ class TestReading:
             opened = send_back(order, now=now)
             ask_refund(order, 100, return_id=opened.public_id, now=now)
 
-        # The token; the order, lines, parcels, their lines and scans, payments, holds, returns, their lines, refunds.
-        with django_assert_num_queries(11):
+        # The token, version, order, lines, parcels, their lines and scans, payments, holds, returns, their lines, refunds.
+        with django_assert_num_queries(12):
             assert len(erp.get(f"orders/{order.public_id}/").json()["refunds"]) == 2
 
     def test_the_verbs_cost_a_bounded_number_of_statements(

@@ -15,10 +15,13 @@ from django.db.models import Count, F, Model, Q, QuerySet, Sum
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from rest_framework.renderers import JSONRenderer
 
 from commerce.audit import audit
 from inventory.models import StockLevel, StockMovement
 from orders import checkout, couriers, fulfilment, holds, payments, refunds, returns
+from orders.api import kept
+from orders.api.shapes import OrderDetail, TrackedOrder, show, with_details, with_timeline
 from orders.models import (
     Allocation,
     Hold,
@@ -51,6 +54,7 @@ BOUNDED = settings(
     # A failure is made short only where there is time for it.
     phases=[Phase.generate, Phase.shrink] if EXAMPLES else [Phase.generate],
 )
+SHOWN = {OrderDetail: with_details, TrackedOrder: with_timeline}
 WORDS = ("state", "fulfilment_status", "payment_status", "on_hold", "status")
 MONEY = (
     "cancelled_minor",
@@ -97,6 +101,16 @@ def check_words(order: Order) -> None:
     written = [getattr(order, name) for name in WORDS]
     order.roll_up()
     assert [getattr(order, name) for name in WORDS] == written
+
+
+def keep_answers(order: Order) -> list[bytes]:
+    return [kept.answer(kind, read, public_id=order.public_id).content for kind, read in SHOWN.items()]
+
+
+def check_answers(order: Order) -> None:
+    """What was kept when the order's version last changed is what its callers would be told without."""
+    told = [JSONRenderer().render(show(kind, read().get(pk=order.pk))) for kind, read in SHOWN.items()]
+    assert keep_answers(order) == told
 
 
 def check_money(order: Order) -> None:
@@ -160,6 +174,8 @@ class Shop(RuleBasedStateMachine):
     def teardown(self) -> None:
         try:
             check_ledgers(self.now)
+            for order in Order.objects.all():
+                check_answers(order)
         finally:
             transaction.set_rollback(True)
             self.example.__exit__(None, None, None)
@@ -299,6 +315,7 @@ class Shop(RuleBasedStateMachine):
             if self.checked.get(order.pk) != order.version:
                 self.checked[order.pk] = order.version
                 check_words(order)
+                keep_answers(order)
                 check_money(order)
                 check_units(order)
         check_stock()

@@ -1,0 +1,32 @@
+"""Answers that are rendered once for each state of an order, and kept in Django's cache.
+
+Every verb counts `Order.version` up in the transaction of what it changes (`transitions.store`). So a kept answer is
+of the version it is asked for with, in every process: one that is out of date is never found again.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.core.cache import cache
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404
+from rest_framework import serializers
+from rest_framework.renderers import JSONRenderer
+
+from orders.api.shapes import show
+from orders.models import Order
+from orders.models.order import OrderQuerySet
+
+KEPT_S = 3600
+
+
+def answer(kind: type[serializers.Serializer[Any]], read: Callable[[], OrderQuerySet], **lookup: str) -> HttpResponse:
+    """The order that `lookup` finds, as `kind` has it of what `read()` brings along. Raises Http404."""
+    # Read first, so that what is kept is never older than its version says.
+    order_id, version = get_object_or_404(Order.objects.values_list("public_id", "version"), **lookup)
+    key = f"{kind.__name__}:{order_id}:{version}"
+    body = cache.get(key)
+    if body is None:
+        body = JSONRenderer().render(show(kind, read().get(public_id=order_id)))
+        cache.set(key, body, KEPT_S)
+    return HttpResponse(body, content_type="application/json")
