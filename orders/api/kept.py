@@ -23,10 +23,10 @@ KEPT_S = 3600
 def answer(kind: type[serializers.Serializer[Any]], read: Callable[[], OrderQuerySet], **lookup: str) -> HttpResponse:
     """The order that `lookup` finds, as `kind` has it of what `read()` brings along. Raises Http404."""
     # Read first, so that what is kept is never older than its version says.
-    order_id, version = get_object_or_404(Order.objects.values_list("public_id", "version"), **lookup)
-    key = f"{kind.__name__}:{order_id}:{version}"
+    order = get_object_or_404(Order.objects.only("public_id", "version"), **lookup)
+    key = f"{kind.__name__}:{order.public_id}:{order.version}"
     body = cache.get(key)
     if body is None:
-        body = JSONRenderer().render(show(kind, read().get(public_id=order_id)))
+        body = JSONRenderer().render(show(kind, read().get(pk=order.pk)))
         cache.set(key, body, KEPT_S)
     return HttpResponse(body, content_type="application/json")

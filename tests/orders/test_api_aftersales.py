@@ -172,7 +172,7 @@ class TestReading:
             opened = send_back(order, now=now)
             ask_refund(order, 100, return_id=opened.public_id, now=now)
 
-        # The token, version, order, lines, parcels, their lines and scans, payments, holds, returns, their lines, refunds.
+        # The token, version, order, lines, parcels, their lines, scans, payments, holds, returns, their lines, refunds.
         with django_assert_num_queries(12):
             assert len(erp.get(f"orders/{order.public_id}/").json()["refunds"]) == 2
 
