@@ -91,8 +91,8 @@ def _resolve(url: str) -> Finding:
     except guard.BlockedAddress as error:
         ok, words = False, str(error)
     else:
-        places = dict.fromkeys(str(place[0]) for *_, place in answers)
-        ok, words = True, f"{host} leads to {', '.join(places)}."
+        places = list(dict.fromkeys(str(place[0]) for *_, place in answers))
+        ok, words = True, f"{host} leads to {', '.join(places)}." if places != [host] else "It is an address by itself."
     return Finding(Check.NAME, ok, words, round((monotonic() - started) * 1000))
 
 

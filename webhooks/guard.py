@@ -53,9 +53,9 @@ def check_address(address: Address, *, host: str, encrypted: bool) -> None:
     if _is_allowed_by_operator(address):
         return
     if not _is_public(address):
+        which = f"{host} leads to {address}, which" if host != str(address) else host
         raise BlockedAddress(
-            f"{host} leads to {address}, which is not a public address. An operator can allow internal networks "
-            "with WEBHOOK_ALLOWED_NETWORKS."
+            f"{which} is not a public address. An operator can allow internal networks with WEBHOOK_ALLOWED_NETWORKS."
         )
     if not encrypted and not settings.DEBUG:
         raise BlockedAddress(f"{host} is a public address: use https, so that nobody on the way can read the events.")

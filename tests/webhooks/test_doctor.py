@@ -87,7 +87,7 @@ class TestOfAReceiverThatVerifies:
         assert [finding.check for finding in findings] == OF_HTTP
         assert failed(findings) == {}
         assert len(receiver.received) == 5
-        assert findings[0].words == "127.0.0.1 leads to 127.0.0.1."
+        assert findings[0].words == "It is an address by itself."
 
     def test_each_probe_is_what_it_says(self, receiver: Receiver, subscription: Subscription, now: datetime) -> None:
         doctor.examine(subscription, by="ann", now=now)

@@ -132,9 +132,12 @@ class DeliveryAdmin(LogAdmin):
     def when(self, delivery: Delivery) -> SafeString:
         now = timezone.now()
         made = wording.moment(delivery.created_at, now=now)
-        if delivery.next_attempt_at is None:
-            return format_html("{}", made)
-        return format_html('{} <span class="sub">next {}</span>', made, wording.due(delivery.next_attempt_at, now=now))
+        following = wording.next_attempt(delivery, now=now)
+        return (
+            format_html('{} <span class="sub">next {}</span>', made, following)
+            if following
+            else format_html("{}", made)
+        )
 
     # A delivery's page
 
@@ -240,7 +243,7 @@ def _description(delivery: Delivery) -> dict[str, Any]:
         "about": label_link(delivery.label),
         "created": wording.moment(delivery.created_at, now=now),
         "delivered": wording.moment(delivery.delivered_at, now=now),
-        "next_attempt": wording.due(delivery.next_attempt_at, now=now),
+        "next_attempt": wording.next_attempt(delivery, now=now),
         "attempts_of": max(delivery.max_attempts, delivery.attempt_count),
         "body": body,
         "body_bytes": len(body.encode()),

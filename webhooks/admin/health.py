@@ -48,9 +48,10 @@ def _who(subscription: Subscription) -> str:
 
 
 def _failures(subscription: Subscription, now: datetime) -> SafeString:
-    count = subscription.consecutive_failures
-    words = "1 failure" if count == 1 else f"{count:,} failures in a row"
-    return format_html("{} since {}", words, wording.moment(subscription.failing_since, now=now))
+    count, first = subscription.consecutive_failures, wording.moment(subscription.failing_since, now=now)
+    if count == 1:
+        return format_html("1 failure {}", first)
+    return format_html("{} failures in a row, the first {}", f"{count:,}", first)
 
 
 def facts(standing: Standing, last_success_at: datetime | None, *, now: datetime) -> list[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """Sending again, or for the first time, what a system has missed since a moment: counted, confirmed, followed."""
 
+from datetime import timedelta
 from typing import Any
 
 from django import forms
@@ -18,6 +19,7 @@ from webhooks.models import Replay, Subscription
 
 REPLAYS_SHOWN = 10
 MINUTES = "%Y-%m-%dT%H:%M"
+A_DAY = timedelta(days=1)
 
 
 class RecoverForm(forms.Form):
@@ -27,6 +29,7 @@ class RecoverForm(forms.Form):
     since = forms.DateTimeField(
         label="Since",
         help_text="UTC. Nothing older is sent.",
+        initial=lambda: timezone.now() - A_DAY,
         widget=forms.DateTimeInput(format=MINUTES, attrs={"type": "datetime-local"}),
     )
 

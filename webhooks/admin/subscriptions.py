@@ -42,8 +42,14 @@ def _pause(subscription: Subscription, request: HttpRequest) -> str:
 
 
 def _resume(subscription: Subscription, request: HttpRequest) -> str:
+    disabled_at = subscription.state_changed_at if subscription.state == State.DISABLED else None
     subscriptions.resume(subscription, by=request.user.get_username(), now=timezone.now())
-    return "Resumed. What has waited is on its way."
+    if disabled_at is None:
+        return "Resumed. What has waited is on its way."
+    return (
+        "Resumed. What has waited is on its way; what was skipped while it was disabled, since"
+        f" {disabled_at:%Y-%m-%d %H:%M} UTC, is not: recover it if it is wanted."
+    )
 
 
 def _disable(subscription: Subscription, request: HttpRequest) -> str:

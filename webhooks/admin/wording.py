@@ -22,6 +22,18 @@ def due(at: datetime | None, *, now: datetime) -> SafeString | str:
     return moment(at if at is None else max(at, now), now=now)
 
 
+def next_attempt(delivery: Delivery, *, now: datetime) -> SafeString | str:
+    """When it is sent, or what it waits for; nothing of one that is not to be sent."""
+    subscription = delivery.subscription
+    if delivery.next_attempt_at is None:
+        return ""
+    if subscription.state != Subscription.State.ACTIVE:
+        return f"when {subscription} is resumed"
+    if subscription.resting_until and subscription.resting_until > delivery.next_attempt_at:
+        return format_html("when {} answers again, tried {}", subscription, due(subscription.resting_until, now=now))
+    return due(delivery.next_attempt_at, now=now)
+
+
 def delivery_badge(delivery: Delivery) -> SafeString:
     """A pending delivery that has failed already looks different from one that has just been made."""
     is_retrying = delivery.state == Delivery.State.PENDING and delivery.last_reason

@@ -45,15 +45,11 @@ def _describe(event: Any, connected: list[Subscription]) -> dict[str, Any]:
                 "status": wording.delivery_badge(delivery),
                 "answer": wording.answer(delivery.last_status_code, delivery.last_reason),
                 "why": _why(delivery),
-                "next_attempt": wording.due(delivery.next_attempt_at, now=now) if _is_retried(delivery) else "",
+                "next_attempt": wording.next_attempt(delivery, now=now) if delivery.attempt_count else "",
             }
             for delivery in event.owed
         ],
     }
-
-
-def _is_retried(delivery: Delivery) -> bool:
-    return delivery.next_attempt_at is not None and delivery.attempt_count > 0
 
 
 def _why(delivery: Delivery) -> str:

@@ -1,10 +1,12 @@
 """The delivery log: found, understood, resent; never written."""
 
+import re
 import subprocess
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import time_machine
 from django.contrib.admin.models import LogEntry
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
@@ -190,6 +192,29 @@ class TestThePage:
         assert "The receiver failed with 500." in page
         assert "Look into the receiver&#x27;s own log" in page
         assert "attempt 1 of 10" in page
+
+    @pytest.mark.parametrize(
+        ("values", "words"),
+        [
+            ({}, "next attempt in 4 s"),
+            ({"state": "paused"}, "next attempt when ERP is resumed"),
+            ({"resting": timedelta(minutes=20)}, "next attempt when ERP answers again, tried in 20 min"),
+            ({"resting": timedelta(seconds=1)}, "next attempt in 4 s"),
+        ],
+        ids=["its schedule", "who pauses it", "its circuit", "its schedule, though the circuit is open"],
+    )
+    def test_says_what_the_next_attempt_waits_for(
+        self, staff: Client, failed: Delivery, now: datetime, values: dict[str, Any], words: str
+    ) -> None:
+        rests = {"resting_until": now + values["resting"]} if "resting" in values else values
+        Subscription.objects.update(name="ERP", **rests)
+        Delivery.objects.update(next_attempt_at=now + timedelta(seconds=4.5))
+
+        with time_machine.travel(now, tick=False):
+            page, listed = (staff.get(url).content.decode() for url in (page_of(failed), LOG))
+
+        assert words in re.sub("<[^>]+>", "", page)
+        assert words.replace("next attempt", "next") in re.sub("<[^>]+>", "", listed)
 
     def test_shows_the_exact_bytes(self, staff: Client, receiver: Receiver, failed: Delivery) -> None:
         page = staff.get(page_of(failed))

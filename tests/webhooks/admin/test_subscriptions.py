@@ -124,7 +124,7 @@ class TestThePage:
 
         assert "Failing" not in well
         text = html.unescape(re.sub("<[^>]+>", "", page.content.decode()))
-        assert "12 failures in a row since 3 h ago; it is tried again in 20 min." in text
+        assert "12 failures in a row, the first 3 h ago; it is tried again in 20 min." in text
         assert "Failing, resting" in text
         assert "Failing, resting" in listed
 
@@ -299,6 +299,16 @@ class TestTheSwitches:
         subscription.refresh_from_db()
         assert subscription.state == "active"
         assert LogEntry.objects.count() == 2
+
+    def test_resume_says_what_stays_behind(self, staff: Client, subscription: Subscription) -> None:
+        staff.post(page_of(subscription, "disable"), {"reason": "moved away"})
+        place_order()
+
+        page = staff.post(page_of(subscription, "resume"), follow=True)
+
+        disabled_at = Subscription.objects.get().state_changed_at
+        shown = html.unescape(page.content.decode())
+        assert f"was skipped while it was disabled, since {disabled_at:%Y-%m-%d %H:%M} UTC, is not" in shown
 
     def test_disable_keeps_the_reason(self, staff: Client, subscription: Subscription) -> None:
         page = staff.post(page_of(subscription, "disable"), {"reason": "moved away"}, follow=True)
