@@ -200,14 +200,15 @@ def _within(day: Outcomes, share: float) -> str:
 
 
 def _reasons(day: Outcomes) -> Iterator[dict[str, Any]]:
-    """Why attempts failed, the most frequent first."""
+    """Why attempts failed, or could not be made, the most frequent first."""
+    unsuccessful = day.by_reason.total() - day.successes
     for reason, count in day.by_reason.most_common():
         if reason:
             yield {
                 "reason": reason.replace("_", " "),
                 "meaning": advice(reason).meaning,
                 "count": count,
-                "percent": round(count / day.failures * 100),
+                "percent": round(count / unsuccessful * 100),
             }
 
 

@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from webhooks.models import Attempt, Delivery, Tally, TallyMark
 from webhooks.timers import every
+from webhooks.transport import UNDELIVERABLE
 
 TICK_S = 10
 # As many attempts at most are counted at once; after a long pause it takes some ticks to catch up.
@@ -157,7 +158,8 @@ class Outcomes:
 
     @property
     def attempts(self) -> int:
-        return self.by_reason.total()
+        """Those that tell how a receiver is doing: what is undeliverable stands in `by_reason` alone."""
+        return self.successes + self.failures
 
     @property
     def successes(self) -> int:
@@ -165,7 +167,7 @@ class Outcomes:
 
     @property
     def failures(self) -> int:
-        return self.attempts - self.successes
+        return sum(count for reason, count in self.by_reason.items() if reason and reason not in UNDELIVERABLE)
 
     @property
     def success_rate(self) -> float | None:

@@ -89,6 +89,17 @@ class TestDeliveries:
         assert tiles["Oldest that is due"] == ("none", "nothing waits for us")
         assert [(each["reason"], each["count"]) for each in page.context["reasons"]] == [("timeout", 10)]
 
+    def test_what_is_undeliverable_is_named_and_is_no_failure(self, staff: Client, now: datetime) -> None:
+        messages = make_subscription(name="Messages")
+        tally(messages, now - MINUTE, 10)
+        tally(messages, now - MINUTE, 30, reason="no_mailbox", latency=-1)
+
+        page = staff.get("/admin/")
+
+        [rate, *_] = page.context["tiles"]
+        assert (rate.figure, rate.note, rate.is_bad) == ("100 %", "10 attempts in 24 h", False)
+        assert [(each["reason"], each["percent"]) for each in page.context["reasons"]] == [("no mailbox", 100)]
+
     def test_an_hour_is_drawn_and_told_as_a_figure(self, staff: Client, now: datetime) -> None:
         erp = make_subscription(name="ERP")
         tally(erp, now, 6)

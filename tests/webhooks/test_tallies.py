@@ -10,6 +10,7 @@ from tests.webhooks.factories import happen, make_subscription
 from webhooks import tallies
 from webhooks.models import Attempt, Delivery, Subscription, Tally, TallyMark
 from webhooks.tallies import BEYOND, Outcomes
+from webhooks.transport import UNDELIVERABLE
 
 pytestmark = pytest.mark.django_db
 
@@ -53,6 +54,16 @@ class TestCount:
         day = day_of(subscription, now)
         assert day.by_reason == {"": 3, "timeout": 1, "dns": 2}
         assert (day.attempts, day.failures, day.success_rate) == (6, 3, 0.5)
+
+    def test_calls_what_is_undeliverable_nobodys_failure(self, subscription: Subscription, now: datetime) -> None:
+        for reason in ("", "", "", "mail_server", *UNDELIVERABLE):
+            attempt(now, reason=reason)
+
+        count(now)
+
+        day = day_of(subscription, now)
+        assert (day.attempts, day.failures, day.success_rate, day.failure_rate) == (4, 1, 0.75, 0.25)
+        assert day.by_reason["no_mailbox"] == 1
 
     def test_counts_each_attempt_once(self, subscription: Subscription, now: datetime) -> None:
         attempt(now)
