@@ -73,13 +73,21 @@ _WHY_CANCELLED: Mapping[str, str] = {
 def headline(order: Any, *, now: datetime) -> Headline:
     """Of an order of `story.with_everything`."""
     found = _of_the_road(order) or _BY_STATUS[order.status](order)
-    explanation = found.explanation
     if _is_overdue(order, now):
-        explanation = f"{explanation} You should have had it by {day(order.promised_to)}: we are sorry that it is late."
+        found = _late(found, order)
     return replace(
         found,
         words=_filled_in(found.words, order),
-        explanation=_filled_in(explanation, order),
+        explanation=_filled_in(found.explanation, order),
+    )
+
+
+def _late(found: Headline, order: Any) -> Headline:
+    sorry = f"You should have had it by {day(order.promised_to)}: we are sorry that it is late."
+    return replace(
+        found,
+        explanation=f"{found.explanation} {sorry}",
+        mood="wait" if found.mood == "calm" else found.mood,
     )
 
 

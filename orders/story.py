@@ -58,7 +58,7 @@ class Parcel:
 
 @dataclass(frozen=True)
 class Story:
-    """`arrives` is empty when nothing more is to come; `waiting` are the units that are in no parcel yet."""
+    """`arrives` is empty when there is nothing to wait for, or no day to name; `waiting` are units in no parcel yet."""
 
     number: str
     headline: Headline
@@ -66,6 +66,7 @@ class Story:
     steps: list[Step]
     parcels: list[Parcel]
     waiting: list[tuple[int, str]]
+    cancelled: list[tuple[int, str]]
     destination: str
     email: str
     cash_due: str
@@ -85,10 +86,11 @@ def tell(order: Any, *, now: datetime) -> Story:
     return Story(
         number=order.number,
         headline=headline(order, now=now),
-        arrives=_arrives(order),
+        arrives=_arrives(order, today=now.date()),
         steps=_steps(order),
         parcels=[_parcel(shipment, order) for shipment in order.parcels],
         waiting=[(line.unpacked, line.name) for line in order.items if line.unpacked],
+        cancelled=[(line.cancelled, line.name) for line in order.items if line.cancelled],
         destination=f"{order.address_city}, {_country(order.address_country)}",
         email=masked(order.contact_email),
         cash_due=_cash_due(order),
@@ -105,13 +107,16 @@ def window(first: date, last: date) -> str:
     return f"{first:%A} {first.day}{'' if first.month == last.month else f' {first:%B}'} – {day(last)}"
 
 
-def _arrives(order: Any) -> str:
+def _arrives(order: Any, *, today: date) -> str:
     road = on_the_road(order)
     if is_over(order) or order.on_hold or any(parcel.tracking_status in _SAYS_WHEN_ITSELF for parcel in road):
         return ""
-    estimates = [parcel.estimated_delivery_at for parcel in road if parcel.estimated_delivery_at]
+    estimates = [parcel.estimated_delivery_at.date() for parcel in road if parcel.estimated_delivery_at]
     has_all_left = all(parcel.shipped_at for parcel in order.parcels) and not any(line.unpacked for line in order.items)
-    return day(max(estimates)) if estimates and has_all_left else window(order.promised_from, order.promised_to)
+    first, last = (
+        (max(estimates), max(estimates)) if estimates and has_all_left else (order.promised_from, order.promised_to)
+    )
+    return window(first, last) if last >= today else ""
 
 
 def _returnable_until(order: Any, now: datetime) -> datetime | None:
@@ -165,6 +170,9 @@ _REACHED: Mapping[str, int] = {
 
 def _steps(order: Any) -> list[Step]:
     last = {step.kind: step.at for step in order.steps}
+    if Kind.DELIVERED in last:
+        # Couriers tell of it later.
+        last[Kind.DELIVERED] = max(parcel.delivered_at for parcel in order.parcels if parcel.delivered_at)
     if order.status == Status.CANCELLED:
         done = [Step(label, "done", last[kind]) for label, kind in _STAGES if kind in last]
         return [*done, Step("Cancelled", "current", last.get(Kind.CANCELLED))]

@@ -133,7 +133,10 @@ class TestHeadline:
         late = ship_order(now=NOW - timedelta(days=60)).order
         in_time = ship_order(("MUG", 1), now=NOW).order
 
-        assert "we are sorry that it is late" in read(client, late)
+        words, page = read(client, late), client.get(path(late)).content.decode()
+        assert "we are sorry that it is late" in words
+        assert "Arrives" not in words
+        assert 'class="mood-wait"' in page
         assert "sorry" not in read(client, in_time)
 
 
@@ -168,6 +171,27 @@ class TestPage:
         order = parcel.order
         assert f"Arrives {order.promised_from:%A} {order.promised_from.day}" in promised
         assert f"Arrives {day:%A} {day.day} {day:%B}" in read(client, order)
+
+    def test_says_when_it_arrived_as_the_courier_does(self, client: Client) -> None:
+        parcel = ship_order(now=NOW)
+        couriers.track(
+            parcel.public_id,
+            status="delivered",
+            occurred_at=NOW + timedelta(hours=5),
+            source="dhl",
+            now=NOW + timedelta(hours=30),
+        )
+
+        steps = client.get(path(parcel.order)).content.decode().partition("</ol>")[0]
+
+        assert f'datetime="{NOW + timedelta(hours=5):%Y-%m-%dT%H}' in steps
+        assert f'datetime="{NOW + timedelta(hours=30):%Y-%m-%dT%H}' not in steps
+
+    def test_names_what_was_cancelled(self, client: Client) -> None:
+        order = place_order(now=NOW)
+        checkout.cancel(order.public_id, reason="customer_request", actor="ann", now=NOW)
+
+        assert "Cancelled 2 × Mug" in read(client, order)
 
     def test_tells_what_is_to_be_paid_at_the_door(self, client: Client) -> None:
         order = confirm_order(method="cod", now=NOW)
