@@ -358,7 +358,7 @@ class TestCommands:
         call_command("resend", *ids[:2])
         crank()
 
-        assert capsys.readouterr().out == "2 are sent again by the queue cluster.\n"
+        assert capsys.readouterr().out == "Sent again by the queue cluster: 2.\n"
         again = Delivery.objects.filter(resent_by="manage.py").order_by("id")
         assert [row.public_id for row in again] == ids[:2]
         assert [row.headers.get("webhook-redelivery") for row in receiver.received] == [None] * 3 + ["true"] * 2
@@ -375,7 +375,7 @@ class TestCommands:
 
         with pytest.raises(CommandError, match=f"{taken.public_id}: It is being sent at this very moment"):
             call_command("resend", taken.public_id, free.public_id)
-        assert capsys.readouterr().out == "1 are sent again by the queue cluster.\n"
+        assert capsys.readouterr().out == "Sent again by the queue cluster: 1.\n"
         assert Delivery.objects.get(resent_by="manage.py") == free
 
     def test_replay_takes_the_id_as_well(self, now: datetime, capsys: pytest.CaptureFixture[str]) -> None:

@@ -259,7 +259,7 @@ class SubscriptionAdmin(RecoveryAdmin):
         newest, *older = subscriptions.keys_in_use(subscription, now=now)
         context = {
             **self.admin_site.each_context(request),
-            "title": f"{subscription} is connected",
+            "title": f"{subscription} has a new secret" if older else f"{subscription} is connected",
             "opts": self.opts,
             "subscription": subscription,
             "secret": newest.public_key or subscription.live_secrets(now=now)[0],

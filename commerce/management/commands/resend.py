@@ -21,7 +21,7 @@ class Command(BaseCommand):
         if unknown := [each for each in ids if each not in found]:
             raise CommandError(f"There is no delivery {', '.join(unknown)}.")
         refusals = [refusal for each in found.values() if (refusal := _resend(each))]
-        self.stdout.write(f"{len(found) - len(refusals)} are sent again by the queue cluster.")
+        self.stdout.write(f"Sent again by the queue cluster: {len(found) - len(refusals)}.")
         if refusals:
             raise CommandError("\n".join(refusals))
 

@@ -329,6 +329,7 @@ class TestTheSwitches:
         assert kept == old
         assert new in page
         assert old not in page
+        assert f"{subscription} has a new secret" in page
         assert subscription.live_secrets(now=now + timedelta(hours=25)) == [new]
 
     def test_old_secrets_are_shown_by_age_and_end_until_they_are_revoked(
