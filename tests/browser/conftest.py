@@ -107,7 +107,7 @@ class Window:
 def judge(windows: list[Window], test: pytest.Item) -> None:
     """When a test is over: what a window complained of fails it, and its windows are to be seen if it failed."""
     complaints = [complaint for window in windows for complaint in window.complaints]
-    if complaints or test.stash.get(_FAILED, True):
+    if test.stash.get(_FAILED, True) or complaints:
         take_pictures(test.name, [window.page for window in windows])
     assert complaints == []
 

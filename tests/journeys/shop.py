@@ -9,6 +9,8 @@ from django.apps import apps
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
+from django.db import connection
+from django.db.backends.utils import CursorWrapper
 from django.test import Client
 from django.utils import timezone
 
@@ -25,9 +27,15 @@ JOURNALS = (Session, LogEntry, IdempotencyRecord)
 
 
 def every_row() -> dict[str, list[tuple[Any, ...]]]:
-    """All that the database holds."""
-    models = [model for model in apps.get_models() if model not in JOURNALS]
-    return {model._meta.label: list(model._default_manager.order_by("pk").values_list()) for model in models}
+    """All that the database holds. Without the ORM, which takes longer to ask than the database to answer."""
+    models = [model._meta for model in apps.get_models() if model not in JOURNALS]
+    with connection.cursor() as cursor:
+        return {model.label: _rows(cursor, model.db_table, model.pk.column) for model in models}
+
+
+def _rows(cursor: CursorWrapper, table: str, key: str) -> list[tuple[Any, ...]]:
+    cursor.execute(f'SELECT * FROM "{table}" ORDER BY "{key}"')  # noqa: S608 (the names are our own)
+    return list(cursor.fetchall())
 
 
 class Shop:
