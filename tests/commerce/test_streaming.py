@@ -3,12 +3,14 @@
 import json
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection, HTTPResponse
 from typing import Any
 from urllib.request import urlopen
 
+import psutil
 import pytest
+from django.db import connection
 from django.test import Client
 
 from commerce import tokens
@@ -50,6 +52,18 @@ web.main()
     def start(self) -> None:
         super().start()
         wait_until(lambda: is_listening(self.port), what="web server", timeout_s=60)
+
+    def threads(self) -> int:
+        return int(psutil.Process(self.process.pid).num_threads())
+
+    def connections(self) -> int:
+        """To the database, those of the test included."""
+        if connection.vendor == "sqlite":
+            files = psutil.Process(self.process.pid).open_files()
+            return sum(file.path == str(connection.settings_dict["NAME"]) for file in files)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
+            return int(cursor.fetchone()[0])
 
 
 @contextmanager
@@ -211,7 +225,7 @@ class TestStreams:
             slow = open_and_do_not_read(web, path, token)
 
             for n in range(40):
-                happen("sub_1", told="x" * 20_000)
+                happen("sub_1", by="x" * 20_000)
                 assert brisk.next()["sequence"] == n + 1
             wait_until(lambda: _opens(web, path, token), what="place of the slow one")
 
@@ -235,6 +249,18 @@ class TestStreams:
             with reading(web, path, token=token) as stream:
                 assert stream.answer.headers["Content-Type"] == "application/problem+json", path
                 assert (stream.answer.status, stream.problem()["code"]) == (status, code), path
+
+    def test_take_neither_a_thread_nor_a_connection_each(self) -> None:
+        path = path_of(place_order(method="cod"))
+        with serving(MAX_PER_ADDRESS=1_000) as web, ExitStack() as opened:
+            for _ in range(30):
+                opened.enter_context(reading(web, path)).next()
+            threads, connections = web.threads(), web.connections()
+            for _ in range(120):
+                opened.enter_context(reading(web, path)).next()
+
+            assert (web.threads(), web.connections()) == (threads, connections)
+            assert max(threads, connections) < 30
 
     def test_of_readers_that_went_away_are_forgotten(self, web: Web) -> None:
         path = path_of(place_order(method="cod"))

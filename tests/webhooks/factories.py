@@ -21,10 +21,10 @@ def make_subscription(url: str = NOWHERE, *, name: str = "ERP", **options: Any) 
     return subscriptions.create(name=name, url=url, by="ann", now=datetime.now(UTC), **wishes)
 
 
-def happen(subject: str = "sub_1", *, told: str = "a shop") -> Event:
+def happen(subject: str = "sub_1", *, by: str = "ann") -> Event:
     """A test event about `subject`, owed to every subscription."""
     with transaction.atomic():
-        return emit(TEST, Ping(subject, told, "ann", datetime.now(UTC)))
+        return emit(TEST, Ping(subject, "a shop", by, datetime.now(UTC)))
 
 
 def happen_often(count: int, *, subjects: int) -> None:
