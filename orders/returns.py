@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain, islice, repeat
 
-from django.db.models import Max, Sum
+from django.db.models import Exists, Max, OuterRef, Q, QuerySet, Sum
 
 from inventory import stock
 from inventory.stock import Demand
-from orders.models import Order, OrderLine, Return, ReturnLine, Shipment, ShipmentLine
+from orders.models import Order, OrderLine, Refund, Return, ReturnLine, Shipment, ShipmentLine
 from orders.models.returns import Condition
 from orders.transitions import InvalidTransition, Kind, find_line, lock, record, require
 from webhooks.sources import together
@@ -76,6 +76,13 @@ def receive_return(return_id: str, *, receipts: Sequence[Receipt], actor: str, n
     record(order, Kind.RETURN_RECEIVED, actor=actor, now=now, goods_return=goods_return, details={"received": received})
     stock.restock(restocked, reference=goods_return.public_id, actor=actor, now=now)
     return goods_return
+
+
+def unrefunded() -> QuerySet[Return]:
+    """Those that came and are worth money, since when none of it was given back or asked for."""
+    refunds = Refund.objects.filter(order=OuterRef("order")).exclude(state=Refund.State.FAILED)
+    since = refunds.filter(Q(goods_return=OuterRef("pk")) | Q(requested_at__gte=OuterRef("received_at")))
+    return Return.objects.filter(~Exists(since), received_at__isnull=False, expected_refund_minor__gt=0)
 
 
 def returnable(order: Order) -> dict[OrderLine, int]:

@@ -115,7 +115,7 @@ class LineForm(forms.Form):
 
     def __init__(self, data: QueryDict | None, *, line: OrderLine, left: int) -> None:
         super().__init__(data, prefix=line.public_id, use_required_attribute=False)
-        self.line = line
+        self.line, self.left = line, left
         self.fields["quantity"].help_text = self.words.format(left)
 
 

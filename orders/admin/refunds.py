@@ -14,12 +14,12 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from inventory.money import display, to_text
-from orders import refunds
+from orders import refunds, returns
 from orders.admin.forms import RefundForm, SettleForm
 from orders.admin.lists import AskingAdmin
 from orders.admin.steps import REFUND, SETTLE
 from orders.admin.verbs import back_to, chosen, named, page_of, require, take_each
-from orders.models import Order, Refund, Return
+from orders.models import Order, Refund
 from webhooks.wording import badge, moment
 
 
@@ -142,7 +142,7 @@ class RefundAdmin(AskingAdmin):
 
 def _prefilled(order: Order) -> dict[str, Any]:
     """What is to be given back anyhow, or is expected for a return that came; else all there is."""
-    waiting = order.returns.exclude(state=Return.State.INITIATED).filter(refunds=None).order_by("pk").first()
+    waiting = returns.unrefunded().filter(order=order).order_by("pk").first()
     amount_minor = order.overpaid_minor or (waiting.expected_refund_minor if waiting else 0) or order.refundable_minor
     initial = {"amount": to_text(min(amount_minor, order.refundable_minor), order.currency)}
     if waiting is None or order.overpaid_minor:

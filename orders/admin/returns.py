@@ -17,7 +17,7 @@ from inventory.money import display
 from orders import returns
 from orders.admin.forms import OpenReturnForm, ReceiveForm, ReturnLineForm
 from orders.admin.lists import AskingAdmin
-from orders.admin.steps import RECEIVE, RETURN
+from orders.admin.steps import RECEIVE, REFUND, RETURN
 from orders.admin.verbs import back_to, chosen, named, page_of, require, take_each
 from orders.models import Order, Return
 from orders.returns import Receipt, Wish
@@ -94,9 +94,15 @@ class ReturnAdmin(AskingAdmin):
     @admin.display(description="Next step")
     def next_step(self, goods_return: Return) -> SafeString | str:
         if goods_return.is_complete:
-            return "Nothing is left to come."
+            return self._refund(goods_return)
         address = reverse("admin:orders_return_receive", query={"return": goods_return.pk})
         return format_html('<a class="button" href="{}">{}…</a>', address, RECEIVE.label)
+
+    def _refund(self, goods_return: Return) -> SafeString | str:
+        if not returns.unrefunded().filter(pk=goods_return.pk).exists():
+            return "Nothing is left to come."
+        address = reverse("admin:orders_order_refund", query={"order": goods_return.order_id})
+        return format_html('<a class="button" href="{}">{}…</a>', address, REFUND.label)
 
     def has_receive_permission(self, request: HttpRequest) -> bool:
         return RECEIVE.is_allowed(request.user)

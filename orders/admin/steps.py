@@ -8,6 +8,7 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.db.models import Exists, F, OuterRef, Q
 
 from inventory.money import display
+from orders import returns
 from orders.models import Order, OrderLine, Shipment
 from orders.models.order import OrderQuerySet
 from webhooks.wording import NOTHING
@@ -47,13 +48,14 @@ ASIDE = (PAY, RETURN, REFUND, HOLD, CANCEL)
 
 
 def with_work(orders: OrderQuerySet) -> OrderQuerySet:
-    """Each with `to_pack`, `to_ship` and `to_deliver`: whether it has units or parcels that wait for it."""
+    """Each with `to_pack`, `to_ship`, `to_deliver` and `to_refund`: whether units, parcels or returns wait for it."""
     parcels = Shipment.objects.filter(order=OuterRef("pk"))
     unpacked = OrderLine.objects.filter(order=OuterRef("pk"), quantity__gt=F("packed") + F("cancelled"))
     return orders.annotate(
         to_pack=Exists(unpacked),
         to_ship=Exists(parcels.filter(state=Shipment.State.PACKED)),
         to_deliver=Exists(parcels.filter(state=Shipment.State.SHIPPED)),
+        to_refund=Exists(returns.unrefunded().filter(order=OuterRef("pk"))),
     )
 
 
@@ -88,7 +90,9 @@ def possible(order: Any) -> list[Verb]:
 
 
 def primary(order: Any) -> Verb | None:
-    return next((verb for verb in possible(order) if verb not in ASIDE), None)
+    steps = possible(order)
+    refund = REFUND if order.to_refund and REFUND in steps else None
+    return next((verb for verb in steps if verb not in ASIDE), refund)
 
 
 def next_step(order: Any) -> str:
