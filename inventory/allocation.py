@@ -4,6 +4,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import chain, combinations, islice
+from typing import Any
+
+from django.db.models import QuerySet
 
 from inventory.models import Product, StockLevel
 from inventory.stock import InsufficientStock
@@ -17,7 +20,7 @@ Shelves = Mapping[int, StockLevel]
 
 
 def plan(lines: Sequence[tuple[Product, int]], *, country: str, now: datetime) -> list[list[Pick]]:
-    """For each line, the levels to take its units from; one query. Holds nothing: `stock.reserve` does.
+    """For each line, the levels to take its units from. Holds nothing: `stock.reserve` does.
 
     Of the active warehouses that ship to `country`, the first by priority that can fill every line; else the fewest
     together. Raises InsufficientStock when all together cannot.
@@ -25,30 +28,34 @@ def plan(lines: Sequence[tuple[Product, int]], *, country: str, now: datetime) -
     wanted: Counter[Product] = Counter()
     for product, quantity in lines:
         wanted[product] += quantity
-    warehouses = _warehouses(wanted, country=country, now=now)
-    _refuse_shortage(wanted, warehouses)
+    warehouses = _warehouses(StockLevel.objects.all(), wanted, country=country)
+    if _shortage(wanted, warehouses):
+        # What unpaid orders have held for too long is for sale, too.
+        warehouses = _warehouses(StockLevel.objects.with_lapsed(now), wanted, country=country)
+        if short := _shortage(wanted, warehouses):
+            raise InsufficientStock(short)
     units = {product.pk: quantity for product, quantity in wanted.items()}
     return _share_out(lines, _fewest(warehouses, units))
 
 
-def _warehouses(products: Iterable[Product], *, country: str, now: datetime) -> list[Shelves]:
-    """What may be taken from each warehouse, by priority; those without any of it are left out."""
-    levels = StockLevel.objects.with_lapsed(now).filter(product__in=list(products), warehouse__is_active=True)
+def _warehouses(levels: QuerySet[StockLevel], products: Iterable[Product], *, country: str) -> list[Shelves]:
+    """What may be taken from each warehouse, by priority; those without any of it are left out. One query."""
+    offered = levels.filter(product__in=list(products), warehouse__is_active=True).select_related(
+        "product", "warehouse"
+    )
     found: dict[int, dict[int, StockLevel]] = {}
-    for level in levels.select_related("product", "warehouse").order_by("warehouse__priority", "warehouse_id"):
+    for level in offered.order_by("warehouse__priority", "warehouse_id"):
         if level.available and level.warehouse.can_ship_to(country):
             found.setdefault(level.warehouse_id, {})[level.product_id] = level
     return list(found.values())
 
 
-def _refuse_shortage(wanted: Mapping[Product, int], warehouses: Sequence[Shelves]) -> None:
-    short = [
+def _shortage(wanted: Mapping[Product, int], warehouses: Sequence[Shelves]) -> list[dict[str, Any]]:
+    return [
         {"sku": product.sku, "requested": quantity, "available": offered}
         for product, quantity in wanted.items()
         if (offered := _offered(warehouses, product.pk)) < quantity
     ]
-    if short:
-        raise InsufficientStock(short)
 
 
 def _offered(warehouses: Iterable[Shelves], product_id: int) -> int:

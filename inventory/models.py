@@ -9,7 +9,6 @@ from django.core.validators import MaxValueValidator, RegexValidator
 from django.db import models
 from django.db.models import F, OuterRef, Q, Subquery, Sum
 from django.db.models.functions import Coalesce, Greatest
-from django.utils.functional import cached_property
 
 from inventory import lapses
 from inventory.money import display, validate_currency
@@ -213,13 +212,6 @@ class StockMovement(Fact):
 
     def __str__(self) -> str:
         return f"{self.level}: {self.get_reason_display()}"
-
-    @cached_property
-    def total_available(self) -> int:
-        """What all active warehouses together can sell of the product now; one query."""
-        levels = StockLevel.objects.with_lapsed(self.at).filter(product=self.level.product_id)
-        total = Coalesce(Sum(StockLevel.AVAILABLE), 0)
-        return int(levels.filter(warehouse__is_active=True).aggregate(total=total)["total"])
 
     @property
     def available_after(self) -> int:

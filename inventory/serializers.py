@@ -92,15 +92,16 @@ class LevelBlock(MovementBlock):
 
 
 class InventoryUpdatedSerializer(LevelBlock):
-    """`total_available` is over all active warehouses, as `is_in_stock` is."""
+    """`total_available` is over all active warehouses, as `is_in_stock` is. Both count as `available` does: what an
+    unpaid order holds is told of once it has been released."""
 
     on_hand_delta = serializers.IntegerField()
     available_delta = serializers.IntegerField()
-    total_available = serializers.IntegerField()
+    total_available = serializers.IntegerField(source="total_after")
     is_in_stock = serializers.SerializerMethodField()
 
     def get_is_in_stock(self, movement: StockMovement) -> bool:
-        return movement.total_available > 0
+        return movement.total_after > 0
 
 
 class InventoryLowSerializer(LevelBlock):

@@ -148,9 +148,10 @@ class TestPlan:
         units: dict[int, int] = {}
         for index, quantity in wanted:
             units[index] = units.get(index, 0) + quantity
-        if any(sum(row[index] for row in shelves) < quantity for index, quantity in units.items()):
-            with pytest.raises(InsufficientStock):
-                allocation._refuse_shortage({products[pk]: n for pk, n in units.items()}, warehouses)
+        short = {index for index, quantity in units.items() if sum(row[index] for row in shelves) < quantity}
+        found = allocation._shortage({products[pk]: n for pk, n in units.items()}, warehouses)
+        assert {each["sku"] for each in found} == {f"S{index}" for index in short}
+        if short:
             return
 
         picks = allocation._share_out(lines, allocation._fewest(warehouses, units))
