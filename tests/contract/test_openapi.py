@@ -45,6 +45,8 @@ REAL = {
     "order_id": ("pending", "confirmed", "shipped_order"),
     "shipment_id": ("packed", "shipped"),
     "customer_id": ("customer",),
+    "return_id": ("return",),
+    "refund_id": ("refund",),
     "token": ("token", "shipped_token"),
 }
 __all__ = ["shop"]

@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
+from http import HTTPStatus
 from typing import Any
 
 from django.db import connections
 
+from commerce.problems import DomainProblem
 from orders import checkout, fulfilment, refunds, returns
 from orders.models import Order
 from orders.returns import Receipt, Wish
@@ -78,6 +80,7 @@ def _take(verb: Verb, order: Order, together: threading.Barrier) -> str:
     try:
         verb(order)
     except DomainError as refusal:
+        assert DomainProblem(refusal).status_code == HTTPStatus.CONFLICT
         return re.sub(r"Order \d+", "The order", str(refusal))
     return DONE
 
