@@ -21,6 +21,7 @@ from benchmarks import (
     log_browser,
     memory,
     orders,
+    races,
     statements,
     streams,
     throughput,
@@ -162,6 +163,19 @@ def api_pages() -> Iterator[Figure]:
     yield Figure(name, f"{ratio:.2f} times that of {api_paging.SMALL:,} ({page})", "<= 1.5", ratio <= api_paging.BAR)
 
 
+def races_for_one_order() -> Iterator[Figure]:
+    """One that ends as it must not ends the benchmark."""
+    for kind, name in DATABASES.items():
+        ended = races.measure(kind)
+        seconds = sum(ends["seconds"] for ends in ended.values())
+        yield Figure(
+            f"{len(ended)} races of two verbs for one order, {races.ROUNDS:,} of each, {name}",
+            f"one winner each, a clean audit; {len(ended) * races.ROUNDS / seconds:,.0f}/s",
+            "one winner each",
+            True,
+        )
+
+
 PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
     "throughput": deliveries_per_second,
     "latency": commit_to_receipt,
@@ -172,6 +186,7 @@ PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
     "kills": killed_workers,
     "memory": idle_memory,
     "orders": orders_over_http,
+    "races": races_for_one_order,
     "streams": open_streams,
     "log": the_log,
     "audit": the_audit,

@@ -1,4 +1,7 @@
-"""`python -m benchmarks.races`: a thousand of every race, on both databases: one winner each, and a clean audit."""
+"""A thousand of every race between two verbs, on both databases: one winner each, and a clean audit.
+
+`python -m benchmarks.races [ROUNDS]` also prints how often each ended how.
+"""
 
 import sys
 import time
@@ -32,11 +35,16 @@ def run_all(rounds: int) -> Ended:
     return found
 
 
+def measure(kind: str, rounds: int = ROUNDS) -> Ended:
+    with harness.database(kind) as environment:
+        ended: Ended = harness.in_django(environment, "race", rounds)
+    return ended
+
+
 def main() -> int:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
     for kind, name in DATABASES.items():
-        with harness.database(kind) as environment:
-            ended: Ended = harness.in_django(environment, "race", rounds)
+        ended = measure(kind, rounds)
         print(f"\n{name}, {rounds} races each; the audit finds nothing")
         for race, ends in ended.items():
             print(f"  {race}:")

@@ -80,9 +80,14 @@ def _take(verb: Verb, order: Order, together: threading.Barrier) -> str:
     try:
         verb(order)
     except DomainError as refusal:
-        assert DomainProblem(refusal).status_code == HTTPStatus.CONFLICT
-        return re.sub(r"Order \d+", "The order", str(refusal))
+        return _answer(refusal)
     return DONE
+
+
+def _answer(refusal: DomainError) -> str:
+    """What the loser is told, by a 409."""
+    assert DomainProblem(refusal).status_code == HTTPStatus.CONFLICT
+    return re.sub(r"Order \d+", "The order", str(refusal))
 
 
 def _cancel(order: Order) -> None:
