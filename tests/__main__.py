@@ -11,10 +11,9 @@ from typing import IO
 
 from tests.postgres import running_postgres
 
-# How a page looks, and what a browser makes of a form, does not depend on the database: once is enough. The walks
-# through the whole shop, and the pages that its events move, are for both.
-BY_BROWSER = ("pages", "setup_screen", "inbound", "storefront")
-ONCE = [f"--ignore=tests/browser/test_{name}.py" for name in BY_BROWSER]
+# How a page looks, what a browser makes of a form, and what brings a database of its own, do not depend on ours. The
+# walks through the whole shop, and the pages that its events move, are for both.
+ONCE_IS_ENOUGH = ["-m", "not once"]
 
 
 def announce(name: str) -> None:
@@ -38,7 +37,7 @@ def main(arguments: list[str]) -> int:
     embedded = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
     with running_postgres() as url, tempfile.TemporaryFile() as told:
         own_server = {**os.environ, "DATABASE_URL": url}
-        with running(own_server, [*ONCE, *arguments], told) as on_postgres:
+        with running(own_server, [*ONCE_IS_ENOUGH, *arguments], told) as on_postgres:
             announce("SQLite")
             with running(embedded, arguments, None) as on_sqlite:
                 on_sqlite.wait()

@@ -7,7 +7,7 @@ from tests.browser.shop import Curl, Shop
 from tests.browser.test_walk_by_hand import ON_DELIVERY
 from tests.inbound.senders import SECRETS, load, post
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.once]
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from tests.browser.shop import Curl, Shop, running_shop
 from tests.inbound.senders import SECRETS, load, post
 from tests.receiver import Answer, running_receiver
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.once]
 
 # Without a preload: axe would read the style sheets in a way that the policy forbids, for a rule that is off.
 RULES = {"resultTypes": ["violations"], "preload": False}

@@ -11,7 +11,7 @@ from tests.browser.conftest import OpenPage
 from tests.browser.shop import Shop
 from tests.receiver import Answer, Received, Receiver
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.once]
 
 SUBSCRIPTIONS = "/admin/webhooks/subscription/"
 STEPS = ("Callback URL", "Events", "Authentication headers", "Save")

@@ -11,7 +11,7 @@ from tests.browser.shop import Curl, Shop
 from tests.browser.test_pages import check
 from tests.browser.test_walk_by_hand import ON_DELIVERY
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.once]
 
 
 @pytest.fixture(scope="module")

@@ -66,6 +66,8 @@ class TestLedger:
         ]
 
 
+@pytest.mark.processes
+@pytest.mark.once
 def test_the_walk_tells_everybody_of_every_step() -> None:
     environment = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
 

@@ -28,6 +28,8 @@ class TestSubscribe:
         assert not Subscription.objects.exists()
 
 
+@pytest.mark.processes
+@pytest.mark.once
 class TestListen:
     def test_prints_what_comes_and_takes_its_subscription_away(self, tmp_path: Path) -> None:
         environment = {**os.environ, "DEBUG": "true", "DATABASE_URL": f"sqlite:///{tmp_path}/listen.sqlite3"}

@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from django.conf import settings
 
+pytestmark = [pytest.mark.processes, pytest.mark.once]
+
 GOOD_KEY = base64.urlsafe_b64encode(b"k" * 32).decode()
 PRODUCTION = {
     "SECRET_KEY": "a-text-of-more-than-thirty-two-characters",

@@ -15,7 +15,7 @@ from django.conf import settings
 
 from commerce.processes import free_port, is_listening
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.once]
 
 README = (settings.BASE_DIR / "README.md").read_text()
 CI = (settings.BASE_DIR / ".ci" / "run").read_text()

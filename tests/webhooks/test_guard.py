@@ -10,6 +10,8 @@ from pytest_django.fixtures import Settings
 
 from webhooks import guard
 
+pytestmark = pytest.mark.once
+
 FORBIDDEN = {
     "loopback": ["127.0.0.1", "127.0.0.53", "127.255.255.254", "::1"],
     "private": ["10.0.0.1", "10.255.255.255", "172.16.0.1", "172.31.255.255", "192.168.0.1", "192.168.255.255"],

@@ -20,6 +20,8 @@ from tests.receiver import Answer, Receiver, Reply, Wire, redirect, running_rece
 from webhooks import deadline, guard, transport
 from webhooks.transport import MASK, Outcome, Reason
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(autouse=True)
 def _connections_of_its_own() -> Iterator[None]:
