@@ -1,7 +1,7 @@
 """A shop with one of everything, to send bad input to; and a look at every row it has."""
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from string import Template
 from typing import Any
 
@@ -49,6 +49,10 @@ class Shop:
         connected = subscriptions.create(
             name="OMS", url="http://127.0.0.1:9/", event_types=["order.*"], headers={}, by="owner", now=now
         )
+        self.names = self._sell(now) | self._tell(connected)
+
+    def _sell(self, now: datetime) -> dict[str, str]:
+        """An order at every stage."""
         product = make_product("MUG", on_hand=50)
         make_product("GONE", on_hand=5, is_active=False)
         pending = place_order(("MUG", 2), now=now)
@@ -57,8 +61,7 @@ class Shop:
         fulfilment.ship(shipped.public_id, carrier="DHL", tracking_number="JD01", actor="ben", now=now)
         delivered = deliver_order(("MUG", 2), now=now)
         opened, refund = send_back(delivered, 1, now=now), ask_refund(delivered, 100, now=now)
-        delivery = Delivery.objects.order_by("pk")[0]
-        self.names = {
+        return {
             "product": product.public_id,
             "pending": pending.public_id,
             "pending_key": str(pending.pk),
@@ -85,6 +88,12 @@ class Shop:
             "product_key": str(product.pk),
             "level_key": str(product.levels.get().pk),
             "delta": f"delta_{product.levels.get().pk}",
+        }
+
+    def _tell(self, connected: Subscription) -> dict[str, str]:
+        """What that made for the system that is connected, and two that are about to be."""
+        delivery = Delivery.objects.order_by("pk")[0]
+        return {
             "subscription": connected.public_id,
             "subscription_key": str(connected.pk),
             "draft": self._draft().public_id,
