@@ -35,7 +35,7 @@ def running(
 
 def main(arguments: list[str]) -> int:
     embedded = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
-    with running_postgres() as url, tempfile.TemporaryFile() as told:
+    with running_postgres(durable=False) as url, tempfile.TemporaryFile() as told:
         own_server = {**os.environ, "DATABASE_URL": url}
         with running(own_server, [*ONCE_IS_ENOUGH, *arguments], told) as on_postgres:
             announce("SQLite")

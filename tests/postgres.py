@@ -14,14 +14,25 @@ from typing import Any
 
 
 @contextmanager
-def running_postgres() -> Iterator[str]:
-    """Its DATABASE_URL."""
+def running_postgres(*, durable: bool = True) -> Iterator[str]:
+    """Its DATABASE_URL. One of our own that is not durable outlives its processes, but no failure of the machine."""
     given = os.environ.get("DATABASE_URL", "")
     if given.startswith("postgres"):
         yield given
         return
     with own_postgres() as server:
+        if not durable:
+            _leave_the_disk_alone(server.get_uri())
         yield server.get_uri()
+
+
+def _leave_the_disk_alone(url: str) -> None:
+    import psycopg
+
+    with psycopg.connect(url, autocommit=True) as connection:
+        for setting in ("fsync", "full_page_writes"):
+            connection.execute(f"ALTER SYSTEM SET {setting} = off")
+        connection.execute("SELECT pg_reload_conf()")
 
 
 @contextmanager
