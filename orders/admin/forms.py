@@ -12,6 +12,7 @@ from inventory.money import MoneyError, display, from_text
 from orders.fulfilment import UNTRACKED
 from orders.models import Customer, Hold, Order, OrderLine, Refund, ReturnLine, Shipment
 from orders.models.returns import Condition
+from orders.models.shipment import TrackingStatus
 from orders.returns import Receipt, Wish
 
 
@@ -49,6 +50,26 @@ class ShipForm(forms.Form):
         elif not is_untracked and not given.get("tracking_number") and "tracking_number" not in self.errors:
             self.add_error("tracking_number", "Give the tracking number, or tick that there is none.")
         return given | ({"tracking_number": UNTRACKED} if is_untracked else {})
+
+
+class ScanForm(forms.Form):
+    """What a courier said of a parcel, by telephone or on a page of its own."""
+
+    status = forms.ChoiceField(choices=TrackingStatus.choices, initial=TrackingStatus.IN_TRANSIT)
+    occurred_at = forms.DateTimeField(
+        label="When (UTC)",
+        initial=timezone.now,
+        widget=forms.DateTimeInput({"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+        help_text="When it happened. What is older than the latest update moves nothing back.",
+    )
+    location = forms.CharField(max_length=200, required=False, help_text="May be empty.")
+    message = forms.CharField(max_length=500, required=False, help_text="The shopper reads it. May be empty.")
+
+    def clean_occurred_at(self) -> Any:
+        moment = self.cleaned_data["occurred_at"]
+        if moment > timezone.now():
+            raise ValidationError("This moment has not come yet.")
+        return moment
 
 
 class HoldForm(forms.Form):

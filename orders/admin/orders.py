@@ -22,7 +22,21 @@ from orders import checkout, fulfilment, holds, payments, promises
 from orders.admin import page, steps, units
 from orders.admin.forms import CancelForm, CollectForm, HoldForm, PayForm, ShipForm
 from orders.admin.lists import HoldFilter, NextStepFilter, PlacedFilter, StandingFilter, WarehouseFilter
-from orders.admin.steps import CANCEL, COLLECT, CONFIRM, DELIVER, HOLD, PACK, PAY, REFUND, RELEASE, RETURN, SHIP, Verb
+from orders.admin.steps import (
+    CANCEL,
+    COLLECT,
+    CONFIRM,
+    DELIVER,
+    HOLD,
+    PACK,
+    PAY,
+    REFUND,
+    RELEASE,
+    RETURN,
+    SHIP,
+    TRACK,
+    Verb,
+)
 from orders.admin.units import UnitsAdmin
 from orders.admin.verbs import AT_ONCE, back_to, chosen, named, page_of, require, take_each
 from orders.models import Order, Payment, Shipment
@@ -220,6 +234,7 @@ class OrderAdmin(UnitsAdmin):
             "buttons": [(verb, verb is primary, _address(verb, order)) for verb in allowed],
             "units": [(verb, address) for verb, address in units.addresses(order) if verb.is_allowed(request.user)],
             "has_next": primary in allowed,
+            "may_track": TRACK.is_allowed(request.user),
             "may_return": RETURN.is_allowed(request.user),
             "may_refund": REFUND.is_allowed(request.user),
             "release_address": _address(RELEASE, order) if RELEASE in allowed else "",

@@ -1,14 +1,23 @@
 """Parcels in the admin: where each is. They move with their order's verbs."""
 
+from collections.abc import Mapping
+from datetime import datetime
+from functools import partial
 from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponseBase
+from django.shortcuts import redirect
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from orders.admin.lists import ReadOnlyAdmin, WarehouseFilter
+from orders import couriers
+from orders.admin.forms import ScanForm
+from orders.admin.lists import AskingAdmin, WarehouseFilter
+from orders.admin.steps import TRACK
+from orders.admin.verbs import named, page_of, require, take_each
 from orders.models import Shipment
 from webhooks.wording import NOTHING, badge, moment
 
@@ -22,8 +31,12 @@ def tracking(shipment: Shipment) -> SafeString | str:
     return format_html('<a href="{}" rel="noreferrer">{}</a>', shipment.tracking_url, shipment.tracking_number)
 
 
+def _track(parcel: Shipment, *, scan: Mapping[str, Any], actor: str, now: datetime) -> None:
+    couriers.track(parcel.public_id, **scan, source=actor, now=now)
+
+
 @admin.register(Shipment)
-class ShipmentAdmin(ReadOnlyAdmin):
+class ShipmentAdmin(AskingAdmin):
     list_display = ("parcel", "state_badge", "warehouse", "carrier", "tracking", "courier_says", "shipped", "expected")
     list_filter = ("state", WarehouseFilter)
     list_select_related = ("order", "warehouse")
@@ -47,6 +60,21 @@ class ShipmentAdmin(ReadOnlyAdmin):
         ("Delivered", {"fields": ("delivered_at", "received_by", "delivery_source")}),
     )
     readonly_fields = ("order_link", "state_badge", "contents", "tracking", "courier_says")
+
+    def get_urls(self) -> list[URLPattern]:
+        scan = self.admin_site.admin_view(self.scan_view)
+        return [path("scan/", scan, name="orders_shipment_scan"), *super().get_urls()]
+
+    def scan_view(self, request: HttpRequest) -> HttpResponseBase:
+        """What the courier says of `?parcel=…`."""
+        require(request, TRACK)
+        parcel = named(request, Shipment.objects.select_related("order"), "parcel")[0]
+        form = ScanForm(request.POST if request.method == "POST" else None, use_required_attribute=False)
+        if form.is_valid():
+            take_each(request, TRACK, [parcel], partial(_track, scan=form.cleaned_data))
+            return redirect(page_of(parcel.order))
+        context = {"title": TRACK.label, "parcel": parcel, "orders": [parcel.order], "form": form}
+        return self.render(request, "scan.html", context)
 
     def search(self, queryset: QuerySet[Shipment], term: str) -> QuerySet[Shipment]:
         if term.startswith("shp_"):

@@ -230,6 +230,16 @@ def by_courier(name: str, **fields: Any) -> Callable[[Faces, Any], object]:
 on("order.delivered", "api (scan)", shipped, scanned("delivered"))
 on("order.delivered", "inbound", shipped, by_courier("standard_shipment_delivered"))
 on("order.tracking.updated", "api", shipped, scanned("in_transit"))
+SCANNED = {"occurred_at": f"{timezone.now():%Y-%m-%dT%H:%M}"}
+
+
+def scanned_by_staff(status: str) -> Callable[[Faces, Any], object]:
+    return lambda f, s: f.admin(f"orders/shipment/scan/?parcel={s.pk}", SCANNED | {"status": status})
+
+
+on("order.tracking.updated", "admin", shipped, scanned_by_staff("in_transit"))
+on("order.tracking.exception", "admin", shipped, scanned_by_staff("attempt_failed"))
+on("order.delivered", "admin (scan)", shipped, scanned_by_staff("delivered"))
 on("order.tracking.updated", "inbound", shipped, by_courier("standard_tracking_updated"))
 on("order.tracking.exception", "api", shipped, scanned("attempt_failed"))
 on("order.tracking.exception", "inbound", shipped, by_courier("standard_tracking_updated", status="attempt_failed"))

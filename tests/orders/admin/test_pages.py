@@ -275,6 +275,34 @@ class TestShipments:
             assert listed(staff, f"{SHIPMENTS}?q={term}") == [str(shipment)]
         assert listed(staff, f"{SHIPMENTS}?q=JD") == []
 
+    def test_take_what_a_courier_says_from_staff(self, staff: Client, now: datetime) -> None:
+        shipment = ship_order(now=now - timedelta(hours=2))
+        assert "Add courier update…" in staff.get(f"{ORDERS}{shipment.order_id}/change/").content.decode()
+        said = {"status": "out_for_delivery", "occurred_at": f"{now:%Y-%m-%dT%H:%M}", "location": "Berlin"}
+
+        staff.post(f"/admin/orders/shipment/scan/?parcel={shipment.pk}", said)
+
+        shipment.refresh_from_db()
+        (scan,) = shipment.tracking_updates.all()
+        assert shipment.tracking_status == "out_for_delivery"
+        assert (scan.location, scan.source) == ("Berlin", "ann")
+
+    def test_know_nothing_of_what_is_yet_to_happen(self, staff: Client, now: datetime) -> None:
+        shipment = ship_order(now=now)
+        said = {"status": "delivered", "occurred_at": f"{now + timedelta(days=1):%Y-%m-%dT%H:%M}"}
+
+        page = staff.post(f"/admin/orders/shipment/scan/?parcel={shipment.pk}", said)
+
+        assert page.context["form"].errors == {"occurred_at": ["This moment has not come yet."]}
+        assert not shipment.tracking_updates.exists()
+
+    def test_need_the_permission_to_deliver(self, now: datetime) -> None:
+        shipment = ship_order(now=now)
+
+        clerk = log_in_with("view_order", "view_shipment", "ship_order")
+
+        assert clerk.get(f"/admin/orders/shipment/scan/?parcel={shipment.pk}").status_code == 403
+
     def test_are_read_only(self, staff: Client, now: datetime) -> None:
         shipment = pack_order(now=now)
         path = f"{SHIPMENTS}{shipment.pk}/change/"
