@@ -107,8 +107,8 @@ LIVED_IN = {
         "/admin/orders/order/?next=ship", ROW, "text=Mark shipped…", "input[value='Mark shipped']"
     ),
     "why it is cancelled": at("/admin/orders/order/?status__exact=pending", ROW, "text=Cancel…"),
-    "some units, given up": at("/admin/orders/order/?status__exact=pending", ROW, "text=Cancel: some units…"),
-    "what the courier says": at("/admin/orders/order/?status__exact=delivered", ROW, "text=Add courier update…"),
+    "some units, given up": at("/admin/orders/order/cancel/units/?order=1"),
+    "what the courier says": at("/admin/orders/shipment/scan/?parcel=1"),
     "why it is held": at("/admin/orders/order/?status__exact=pending", ROW, "text=Put on hold…"),
     "why it is held, refused": at(
         "/admin/orders/order/?status__exact=pending", ROW, "text=Put on hold…", "input[value^=Put]"
