@@ -14,6 +14,9 @@ from cryptography.fernet import Fernet
 from django.conf import settings
 
 from commerce.processes import free_port
+from tests.chaos.processes import wait_until as wait_for
+
+pytestmark = [pytest.mark.processes, pytest.mark.once]
 
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -57,6 +60,45 @@ def wait_until(port: int, path: str) -> None:
 def outcome(process: subprocess.Popen[str]) -> tuple[int, str]:
     _, complaint = process.communicate(timeout=30)
     return process.returncode, complaint
+
+
+# `up` on a shop whose queue cluster was last heard of an hour ago; it looks for one sooner than it would.
+WITHOUT_CLUSTER = """
+import sys
+from datetime import timedelta
+import django
+django.setup()
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.utils import timezone
+from commerce import alarms, database
+from commerce.models import Heartbeat
+database.migrate()
+Heartbeat.objects.create(pk=Heartbeat.THE_ONE, at=timezone.now() - timedelta(hours=1))
+User.objects.create_superuser("root", "root@example.com")
+alarms.LOOK_EVERY_S = 0.2
+call_command("up", "--web-only", "--port", sys.argv[1])
+"""
+
+
+def test_mails_that_no_queue_cluster_is_left(tmp_path: Path) -> None:
+    mails = tmp_path / "mails"
+    environment = {
+        "DJANGO_SETTINGS_MODULE": "commerce.settings",
+        "DATABASE_URL": f"sqlite:///{tmp_path}/up.sqlite3",
+        "EMAIL_URL": f"filemail:///{mails}",
+    }
+    command = [sys.executable, "-c", WITHOUT_CLUSTER, str(free_port())]
+    with subprocess.Popen(
+        command, cwd=settings.BASE_DIR, env={**os.environ, **environment}, stdout=subprocess.DEVNULL
+    ) as up:
+        try:
+            sent = wait_for(lambda: "".join(each.read_text() for each in mails.glob("*.log")), what="mail")
+        finally:
+            up.terminate()
+
+    assert "Subject: Alarm: No queue cluster" in sent
+    assert "To: root@example.com" in sent
 
 
 class TestUp:
