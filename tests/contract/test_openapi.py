@@ -76,6 +76,11 @@ def _keep_the_connection() -> Iterator[None]:
     signals.request_finished.connect(close_old_connections)
 
 
+@pytest.fixture(scope="module")
+def token(shop: Shop) -> str:
+    return shop.token()
+
+
 @schema.parametrize()  # type: ignore[untyped-decorator]
 @hypothesis.settings(
     max_examples=EXAMPLES,
@@ -85,14 +90,14 @@ def _keep_the_connection() -> Iterator[None]:
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-def test_answers_as_it_is_described(case: Case[Any], shop: Shop) -> None:
+def test_answers_as_it_is_described(case: Case[Any], shop: Shop, token: str) -> None:
     turn = next(turns)
     # Two of three calls are about something that is there.
     for name, ids in real_ids(case, shop).items() if turn % 3 else ():
         case.path_parameters[name] = ids[turn % len(ids)]
 
     with transaction.atomic():
-        case.call_and_validate(headers={"Authorization": f"Bearer {shop.token()}"}, checks=CHECKS)
+        case.call_and_validate(headers={"Authorization": f"Bearer {token}"}, checks=CHECKS)
         transaction.set_rollback(True)
 
 
