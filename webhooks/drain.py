@@ -25,7 +25,7 @@ THREADS = 64
 DRAIN_S = 4.0
 # How long a drain waits for a slow answer before it leaves it to the recorder and ends.
 PATIENCE_S = 0.05
-# Enough free threads for the next claim, and enough outcomes for the next record, to be worth their statements.
+# Enough outcomes for the next record to be worth its statements.
 REFILL = THREADS // 2
 GATHER_S = 0.01
 RECORD_RETRY_S = 0.5
@@ -40,6 +40,8 @@ class Sender:
     def __init__(self) -> None:
         self.owner = f"{socket.gethostname()[:30]}:{os.getpid()}:{secrets.token_hex(4)}"
         self.in_flight = 0
+        # Of these, those that were waited for in vain.
+        self.slow = 0
         self.progress = threading.Condition()
         self.draining = 0
         self.recorded = 0
@@ -58,13 +60,17 @@ class Sender:
         for one in claimed:
             self.senders.submit(self._send, one)
 
-    def wait(self, *, free: int) -> bool:
-        """Until something is recorded and `free` threads are idle, or PATIENCE_S; whether anything was recorded."""
+    def wait(self) -> bool:
+        """Until half of what is under way has been recorded, or PATIENCE_S; whether anything was.
+
+        Half, so that the next claim is worth its statements. What PATIENCE_S was too short for is not waited for again:
+        a receiver that hangs does not hold up the claims for the others.
+        """
         with self.progress:
             before = self.in_flight
-            self.progress.wait_for(
-                lambda: (self.in_flight < before and self.free >= free) or not self.in_flight, PATIENCE_S
-            )
+            enough = before - max((before - self.slow) // 2, 1)
+            is_enough = self.progress.wait_for(lambda: self.in_flight <= max(enough, 0), PATIENCE_S)
+            self.slow = min(self.slow, self.in_flight) if is_enough else self.in_flight
             return self.in_flight < before
 
     def close(self) -> None:
@@ -192,8 +198,7 @@ def _drain(mine: Sender, *, ends: float) -> int:
             # More than one worker can chew: wake another.
             broker.ring()
             rang = True
-        progress = mine.wait(free=REFILL if len(claimed) == room else 1)
-        if not claimed and not progress:
+        if not mine.wait() and not claimed:
             return recorded
     return -1
 
