@@ -70,6 +70,8 @@ def test_finds_nothing_where_every_request_is_an_attempt_and_the_last_one_arrive
 )
 def test_finds_what_was_lost_doubled_or_overtaken(receipts: list[Receipt], log: list[Owed], finding: str) -> None:
     assert found(receipts, log) == [finding]
+    # The table above the findings must not stand in their way.
+    assert isinstance(count_copies(receipts, log), Copies)
 
 
 class TestAnEventThatFailed:

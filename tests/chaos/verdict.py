@@ -153,8 +153,10 @@ def _failed_before(one: Owed, moment: datetime) -> bool:
 
 
 def count_copies(receipts: Sequence[Receipt], owed: Sequence[Owed]) -> Copies:
-    by_id = {one.event_id: one for one in owed}
-    reasons = [by_id[one.event_id].tries[one.attempt].reason for one in receipts]
+    """Those that the log does not know are left to `differences`."""
+    tries = {(one.event_id, number): tried for one in owed for number, tried in one.tries.items()}
+    known = [tries.get((receipt.event_id, receipt.attempt)) for receipt in receipts]
+    reasons = [tried.reason for tried in known if tried]
     arrived, lost = reasons.count(""), reasons.count(Reason.WORKER_LOST)
     return Copies(len(owed), arrived - len(owed), lost, len(reasons) - lost - arrived)
 
