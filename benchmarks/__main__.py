@@ -1,6 +1,6 @@
 """`make bench`: every figure, measured now, on this machine; also written to benchmarks/results.md.
 
-`python -m benchmarks throughput latency` measures only these, and writes nothing.
+`python -m benchmarks throughput latency` measures only these; the others stay there as they were measured last.
 """
 
 import os
@@ -8,7 +8,6 @@ import platform
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from benchmarks import (
     api_paging,
@@ -22,6 +21,7 @@ from benchmarks import (
     memory,
     orders,
     races,
+    results,
     statements,
     streams,
     throughput,
@@ -40,9 +40,10 @@ class Figure:
     bar: str
     is_reached: bool | None
 
-    def __str__(self) -> str:
+    @property
+    def cells(self) -> tuple[str, ...]:
         reached = "left out" if self.is_reached is None else "yes" if self.is_reached else "no"
-        return f"| {self.name} | {self.measured} | {self.bar} | {reached} |"
+        return self.name, self.measured, self.bar, reached
 
 
 def deliveries_per_second() -> Iterator[Figure]:
@@ -199,24 +200,21 @@ def machine() -> str:
     with open("/proc/cpuinfo") as cpuinfo:
         model = next((line.partition(":")[2].strip() for line in cpuinfo if line.startswith("model name")), model)
     gigabytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    load = os.getloadavg()[0]
-    return f"{os.cpu_count()} cores ({model}), {gigabytes:.0f} GB, Python {platform.python_version()}, load {load:.1f}"
+    return f"{os.cpu_count()} cores ({model}), {gigabytes:.0f} GB, Python {platform.python_version()}"
 
 
 def main(chosen: list[str]) -> int:
     if unknown := set(chosen) - set(PARTS):
         print(f"There is no part {', '.join(sorted(unknown))}: choose from {', '.join(PARTS)}.", file=sys.stderr)
         return 2
-    head = machine()
-    table = ["| figure | measured | bar | reached |", "|---|---|---|---|"]
-    print("\n".join(table), flush=True)
+    # One that is measured no more goes with a whole run.
+    rows = results.read() if chosen else {}
     for part in chosen or PARTS:
+        load = os.getloadavg()[0]
         for figure in PARTS[part]():
-            print(figure, flush=True)
-            table.append(str(figure))
-    if not chosen:
-        results = f"# Results\n\nBy `make bench` on {datetime.now(UTC):%Y-%m-%d}: {head}.\n\n" + "\n".join(table) + "\n"
-        (harness.ROOT / "benchmarks" / "results.md").write_text(results)
+            print(" | ".join(figure.cells), flush=True)
+            rows[figure.name] = (*figure.cells, results.stamp(load))
+            results.write(machine(), rows.values())
     return 0
 
 
