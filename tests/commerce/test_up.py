@@ -164,7 +164,7 @@ class TestUp:
 
     def test_says_in_one_sentence_that_the_stored_secrets_need_another_key(self, start: Start) -> None:
         port = free_port()
-        up = start("--port", str(port), "--demo")
+        up = start("--port", str(port), "--demo", "--web-only")
         wait_until(port, "healthz")
         up.terminate()
         up.wait(15)
