@@ -71,7 +71,7 @@ _WHY_CANCELLED: Mapping[str, str] = {
 
 
 def headline(order: Any, *, now: datetime) -> Headline:
-    """Of an order of `story.with_everything`."""
+    """Of an order read with `story.PARTS`."""
     found = _of_the_road(order) or _BY_STATUS[order.status](order)
     if _is_overdue(order, now):
         found = _late(found, order)
@@ -143,7 +143,7 @@ def _pending(order: Any) -> Headline:
 
 
 def _on_hold(order: Any) -> Headline:
-    kinds = {stop.kind for stop in order.stops}
+    kinds = {stop.kind for stop in order.stops if stop.released_at is None}
     known = kinds.pop() if len(kinds) == 1 else ""
     return Headline(*_HELD.get(known, _CHECKED), "wait", "clock")
 

@@ -20,6 +20,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from orders import checkout, returns, story
 from orders.models import Order, OrderLine
+from orders.reading import read
 from orders.returns import Wish
 from orders.transitions import InvalidTransition
 from webhooks import streams
@@ -122,7 +123,7 @@ def _show(request: HttpRequest, token: str, order_id: str, *, template: str = "p
     status = context.pop("status", HTTPStatus.OK)
     # Read first, so that what is shown is never older than it says.
     version = streams.version(order_id)
-    order = story.with_everything().get(public_id=order_id)
+    order = read(story.PARTS, public_id=order_id)
     told = story.tell(order, now=timezone.now())
     context |= {"token": token, "version": version, "story": told}
     return render(request, f"orders/track/{template}.html", context, status=status)

@@ -11,14 +11,12 @@ from datetime import date, datetime
 from typing import Any
 
 from babel import Locale
-from django.db.models import Prefetch
 
 from inventory.money import display
 from orders import checkout
-from orders.api.shapes import with_timeline
 from orders.couriers import in_order
 from orders.headlines import Headline, day, headline, is_over, masked, mood, on_the_road
-from orders.models import Hold, Order, OrderTransition, Return, Shipment
+from orders.models import Order, OrderTransition, Return, Shipment
 from orders.models.shipment import TrackingStatus
 from orders.returns import RETURN_WINDOW, returnable
 
@@ -75,14 +73,12 @@ class Story:
     returns: list[Return]
 
 
-def with_everything() -> Any:
-    """For `tell`."""
-    stops = Prefetch("holds", Hold.objects.open().order_by("pk"), to_attr="stops")
-    return with_timeline().prefetch_related(stops)
+# For `reading.read`.
+PARTS = {"shipments": "parcels", "transitions": "steps", "returns": "sent_back", "holds": "stops"}
 
 
 def tell(order: Any, *, now: datetime) -> Story:
-    """Of an order of `with_everything`."""
+    """Of an order read with its PARTS."""
     return Story(
         number=order.number,
         headline=headline(order, now=now),

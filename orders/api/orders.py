@@ -4,7 +4,6 @@ from typing import Any, ClassVar
 
 from django.db.models import QuerySet
 from django.http import HttpResponse
-from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import extend_schema
@@ -16,9 +15,10 @@ from rest_framework.views import APIView
 from orders import checkout, payments, promises
 from orders.api import kept
 from orders.api.bodies import CancelOrder, Nothing, PlaceOrder, RecordPayment
-from orders.api.shapes import OrderDetail, OrderSummary, PaidOrder, as_placed, show, with_details
+from orders.api.shapes import DETAILS, OrderDetail, OrderSummary, PaidOrder, as_placed, show
 from orders.checkout import Address, Cart, Contact, PaymentChoice
 from orders.models import Order
+from orders.reading import read
 from webhooks.bodies import MomentFilter
 
 STOREFRONT = "storefront"
@@ -65,7 +65,7 @@ class OrderView(APIView):
 
     @extend_schema(responses=OrderDetail)
     def get(self, request: Request, order_id: str) -> HttpResponse:
-        return kept.answer(OrderDetail, with_details, public_id=order_id)
+        return kept.answer(OrderDetail, DETAILS, public_id=order_id)
 
 
 class ConfirmView(APIView):
@@ -106,7 +106,7 @@ class PaymentsView(APIView):
 
 
 def detail(order_id: str) -> Any:
-    return show(OrderDetail, get_object_or_404(with_details(), public_id=order_id))
+    return show(OrderDetail, read(DETAILS, public_id=order_id))
 
 
 def _cart(body: dict[str, Any], *, own_channel: str) -> Cart:

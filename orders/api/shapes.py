@@ -9,10 +9,11 @@ from rest_framework import serializers
 
 from inventory.models import Warehouse
 from inventory.money import AmountField
-from orders.models import Allocation, Hold, Order, OrderTransition, Payment, Refund, Return, Shipment
+from orders.models import Allocation, Order
 from orders.models.line import Units
 from orders.models.order import OrderQuerySet
 from orders.models.shipment import TrackingStatus
+from orders.reading import parcels
 from orders.serializers import (
     AddressBlock,
     CustomerBlock,
@@ -23,26 +24,15 @@ from orders.serializers import (
     TextOrNull,
 )
 
-
-def _parcels(**of: Any) -> Prefetch:  # type: ignore[type-arg]
-    shipments = Shipment.objects.filter(**of).select_related("warehouse").order_by("index")
-    return Prefetch("shipments", shipments.prefetch_related("lines", "tracking_updates"), to_attr="parcels")
-
-
-def _returns() -> Prefetch:  # type: ignore[type-arg]
-    return Prefetch("returns", Return.objects.order_by("pk").prefetch_related("lines"), to_attr="sent_back")
-
-
-def _refunds() -> Prefetch:  # type: ignore[type-arg]
-    refunds = Refund.objects.select_related("payment", "goods_return").order_by("pk")
-    return Prefetch("refunds", refunds, to_attr="given_back")
-
-
-def with_details() -> OrderQuerySet:
-    """For OrderDetail: ten statements, however much there is of an order."""
-    attempts = Prefetch("payments", Payment.objects.order_by("pk"), to_attr="attempts")
-    stops = Prefetch("holds", Hold.objects.order_by("pk"), to_attr="stops")
-    return Order.objects.with_items().prefetch_related(_parcels(), attempts, stops, _returns(), _refunds())
+# What each shape shows of an order, by the name it has there; for `reading.read`.
+DETAILS = {
+    "shipments": "parcels",
+    "payments": "attempts",
+    "holds": "stops",
+    "returns": "sent_back",
+    "refunds": "given_back",
+}
+TIMELINE = {"shipments": "parcels", "transitions": "steps", "returns": "sent_back"}
 
 
 def as_placed(order: Order) -> Order:
@@ -67,14 +57,8 @@ def with_parts_of(warehouses: QuerySet[Warehouse]) -> OrderQuerySet:
     """For OrderToFulfil: what these warehouses hold and have packed. Six statements, however many orders."""
     held = Allocation.objects.filter(level__warehouse__in=warehouses).select_related("level__warehouse").order_by("pk")
     return Order.objects.with_items().prefetch_related(
-        Prefetch("items__allocations", held, to_attr="held"), _parcels(warehouse__in=warehouses)
+        Prefetch("items__allocations", held, to_attr="held"), parcels(warehouse__in=warehouses)
     )
-
-
-def with_timeline() -> OrderQuerySet:
-    """For TrackedOrder."""
-    steps = Prefetch("transitions", OrderTransition.objects.order_by("pk"), to_attr="steps")
-    return Order.objects.with_items().prefetch_related(_parcels(), steps, _returns())
 
 
 class ParcelLine(serializers.Serializer[Any]):
@@ -225,7 +209,7 @@ class HoldShape(serializers.Serializer[Any]):
 
 
 class OrderDetail(OrderSummary, Promise):
-    """Of `with_details()`."""
+    """Of an order read with its DETAILS."""
 
     payment_method = serializers.CharField()
     payment_gateway = TextOrNull()
@@ -280,7 +264,7 @@ class TrackedParcel(Journey):
 
 
 class TrackedOrder(Promise):
-    """Of `with_timeline()`: what a shopper may know, and nothing of who works here."""
+    """Of an order read with its TIMELINE: what a shopper may know, and nothing of who works here."""
 
     order_number = serializers.CharField(source="number")
     status = serializers.CharField()

@@ -14,8 +14,9 @@ from rest_framework.views import APIView
 from orders import checkout
 from orders.api import kept
 from orders.api.bodies import Nothing
-from orders.api.shapes import TrackedOrder, show, with_timeline
+from orders.api.shapes import TIMELINE, TrackedOrder, show
 from orders.models import Order
+from orders.reading import read
 from webhooks import streams
 
 
@@ -32,7 +33,7 @@ class TokenHolderView(APIView):
 class TrackView(TokenHolderView):
     @extend_schema(responses=TrackedOrder)
     def get(self, request: Request, token: str) -> HttpResponse:
-        response = kept.answer(TrackedOrder, with_timeline, tracking_token=token)
+        response = kept.answer(TrackedOrder, TIMELINE, tracking_token=token)
         response.headers["Cache-Control"] = "no-store"
         return response
 
@@ -59,8 +60,8 @@ class CancelByCustomerView(APIView):
 
 
 def describe(order_id: str) -> Any:
-    return show(TrackedOrder, with_timeline().get(public_id=order_id))
+    return show(TrackedOrder, read(TIMELINE, public_id=order_id))
 
 
 def _tracked(token: str) -> Any:
-    return show(TrackedOrder, get_object_or_404(with_timeline(), tracking_token=token))
+    return show(TrackedOrder, read(TIMELINE, tracking_token=token))

@@ -21,7 +21,7 @@ from commerce.audit import audit
 from inventory.models import StockLevel, StockMovement
 from orders import checkout, couriers, fulfilment, holds, payments, refunds, returns
 from orders.api import kept
-from orders.api.shapes import OrderDetail, TrackedOrder, show, with_details, with_timeline
+from orders.api.shapes import DETAILS, TIMELINE, OrderDetail, TrackedOrder, show
 from orders.models import (
     Allocation,
     Hold,
@@ -37,6 +37,7 @@ from orders.models import (
 )
 from orders.models.returns import Condition
 from orders.models.shipment import TrackingStatus
+from orders.reading import read
 from orders.returns import Receipt, Wish
 from orders.signals import BY_KIND
 from tests.factories import NOW, add_stock, confirm_order, deliver_order, make_cart, make_product, ship_order
@@ -54,7 +55,7 @@ BOUNDED = settings(
     # A failure is made short only where there is time for it.
     phases=[Phase.generate, Phase.shrink] if EXAMPLES else [Phase.generate],
 )
-SHOWN = {OrderDetail: with_details, TrackedOrder: with_timeline}
+SHOWN = {OrderDetail: DETAILS, TrackedOrder: TIMELINE}
 WORDS = ("state", "fulfilment_status", "payment_status", "on_hold", "status")
 MONEY = (
     "cancelled_minor",
@@ -104,12 +105,12 @@ def check_words(order: Order) -> None:
 
 
 def keep_answers(order: Order) -> list[bytes]:
-    return [kept.answer(kind, read, public_id=order.public_id).content for kind, read in SHOWN.items()]
+    return [kept.answer(kind, parts, public_id=order.public_id).content for kind, parts in SHOWN.items()]
 
 
 def check_answers(order: Order) -> None:
     """What was kept when the order's version last changed is what its callers would be told without."""
-    told = [JSONRenderer().render(show(kind, read().get(pk=order.pk))) for kind, read in SHOWN.items()]
+    told = [JSONRenderer().render(show(kind, read(parts, pk=order.pk))) for kind, parts in SHOWN.items()]
     assert keep_answers(order) == told
 
 

@@ -230,9 +230,9 @@ class TestPage:
         scan(first, "in_transit")
         small = ship_order(("MUG", 1), now=NOW).order
 
-        with django_assert_num_queries(10):
+        with django_assert_num_queries(9):
             client.get(path(small))
-        with django_assert_num_queries(10):
+        with django_assert_num_queries(9):
             client.get(path(first.order))
 
 
