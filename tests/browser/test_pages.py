@@ -219,9 +219,9 @@ def lived_in(shop: Shop) -> Iterator[None]:
 
 def tell(shop: Shop, *bodies: dict[str, Any]) -> None:
     """What a courier says, taken in by the shop."""
-    shop.manage("source", "courier", "--scheme", "standard", "--secret", SECRETS["standard"])
+    shop.manage("source", "carrier", "--scheme", "standard", "--secret", SECRETS["standard"])
     for n, body in enumerate(bodies):
-        post(f"{shop.url}/api/v1/inbound/courier/", "standard", body, message_id=f"msg_{n}")
+        post(f"{shop.url}/api/v1/inbound/carrier/", "standard", body, message_id=f"msg_{n}")
 
 
 def subscribe(curl: Curl, name: str, url: str, *event_types: str) -> None:
