@@ -22,11 +22,24 @@ KEPT_S = 3600
 
 def answer(kind: type[serializers.Serializer[Any]], parts: Mapping[str, str], **lookup: str) -> HttpResponse:
     """The order that `lookup` finds, as `kind` has it of these `parts`. Raises Http404."""
-    # Read first, so that what is kept is never older than its version says.
     order = get_object_or_404(Order.objects.only("public_id", "version"), **lookup)
-    key = f"{kind.__name__}:{order.public_id}:{order.version}"
-    body = cache.get(key)
-    if body is None:
-        body = JSONRenderer().render(show(kind, read(parts, pk=order.pk)))
-        cache.set(key, body, KEPT_S)
-    return HttpResponse(body, content_type="application/json")
+    body = cache.get(_key(kind, order))
+    return _answer(body) if body else keep(kind, read(parts, pk=order.pk))
+
+
+def keep(kind: type[serializers.Serializer[Any]], order: Order, status: int = 200) -> HttpResponse:
+    """The answer that shows `order` as `kind`, also to whoever asks for it next.
+
+    Its row was read before its parts, so what is kept is never older than its version says.
+    """
+    body = JSONRenderer().render(show(kind, order))
+    cache.set(_key(kind, order), body, KEPT_S)
+    return _answer(body, status)
+
+
+def _key(kind: type[serializers.Serializer[Any]], order: Order) -> str:
+    return f"{kind.__name__}:{order.public_id}:{order.version}"
+
+
+def _answer(body: bytes, status: int = 200) -> HttpResponse:
+    return HttpResponse(body, content_type="application/json", status=status)

@@ -52,12 +52,12 @@ class OrdersView(generics.ListAPIView[Order]):
         return Order.objects.select_related("customer")
 
     @extend_schema(request=PlaceOrder, responses={201: OrderDetail})
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> HttpResponse:
         """With stock held for every line. Out of stock: 409 `insufficient_stock`, with what is available."""
         cart = _cart(PlaceOrder.read(request), own_channel=getattr(request.auth, "channel", ""))
         actor = str(request.user) if request.auth else STOREFRONT
         order = checkout.place(cart, actor=actor, now=timezone.now())
-        return Response(show(OrderDetail, as_placed(order)), status=201)
+        return kept.keep(OrderDetail, as_placed(order), status=201)
 
 
 class OrderView(APIView):
