@@ -115,9 +115,9 @@ def test_tells_an_amended_event_once_as_it_ended(now: datetime) -> None:
 
     first, second = Event.objects.order_by("pk")
     assert (first.public_id, first.sequence) == (event.public_id, 1)
-    assert "bob" in first.body
-    assert "ann" not in first.body
-    assert "eve" in second.body
+    assert '"bob"' in first.body
+    assert '"ann"' not in first.body
+    assert '"eve"' in second.body
 
 
 def test_does_not_tell_a_retracted_event(now: datetime) -> None:
