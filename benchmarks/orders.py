@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks import harness
 
 CLIENTS = 8
-PLACED, READS = 800, 4_000
+WARM_UP, PLACED, READS = 240, 800, 4_000
 PRODUCTS = 200
 WEB_PROCESSES = 2
 PLACING, READING = ">= 100/s, p95 < 150 ms", ">= 800/s"
@@ -22,6 +22,8 @@ FIGURES = {
     "same": (f"orders placed by {CLIENTS} clients on the same two", PLACING),
     "by_id": ("orders read by id", READING),
     "by_token": ("orders read by tracking token", READING),
+    "by_id_again": ("orders read by id that were read before", READING),
+    "by_token_again": ("orders read by tracking token that were read before", READING),
 }
 Reply = tuple[float, float]
 
@@ -143,24 +145,22 @@ def pace(replies: list[Any]) -> tuple[float, float]:
 
 
 def measure(kind: str) -> dict[str, tuple[float, float]]:
-    """(per second, p95 in ms) of each: placed on many products, on the same two, read by id, read by token."""
+    """(per second, p95 in ms) of each of FIGURES, once connections are open and statements prepared."""
     with harness.FastReceiver() as receiver, harness.database(kind) as environment:
         token = harness.in_django(environment, "shop", PRODUCTS, receiver.url)
         with web(environment) as port:
-            spread = _together(_place, port, token, _shares(0, one_sku=False))
-            same = _together(_place, port, token, _shares(PLACED, one_sku=True))
-            by_id = [f"/api/v1/orders/{order_id}/" for _, _, order_id, _ in spread]
-            by_token = [f"/api/v1/track/{tracking}/" for _, _, _, tracking in spread]
-            return {
-                "spread": pace(spread),
-                "same": pace(same),
-                "by_id": pace(_together(_read, port, token, _paths(by_id))),
-                "by_token": pace(_together(_read, port, token, _paths(by_token))),
-            }
+            _together(_place, port, token, _shares(2 * PLACED, WARM_UP, one_sku=False))
+            spread = _together(_place, port, token, _shares(0, PLACED, one_sku=False))
+            same = _together(_place, port, token, _shares(PLACED, PLACED, one_sku=True))
+            by_id = _paths([f"/api/v1/orders/{order_id}/" for _, _, order_id, _ in spread])
+            by_token = _paths([f"/api/v1/track/{tracking}/" for _, _, _, tracking in spread])
+            reads = {"by_id": by_id, "by_token": by_token, "by_id_again": by_id, "by_token_again": by_token}
+            read = {name: pace(_together(_read, port, token, paths)) for name, paths in reads.items()}
+            return {"spread": pace(spread), "same": pace(same), **read}
 
 
-def _shares(first: int, *, one_sku: bool) -> list[tuple[Any, ...]]:
-    each = PLACED // CLIENTS
+def _shares(first: int, count: int, *, one_sku: bool) -> list[tuple[Any, ...]]:
+    each = count // CLIENTS
     return [(range(first + k * each, first + (k + 1) * each), one_sku) for k in range(CLIENTS)]
 
 
