@@ -171,6 +171,23 @@ class TestShopper:
         assert min(waits) < 1.0, waits
         shopper.close()
 
+    def test_misses_nothing_while_the_network_was_away(
+        self, browser: Browser, shop: Shop, curl: Curl, order: Any
+    ) -> None:
+        page = browser.new_page(base_url=shop.url)
+        page.set_default_timeout(PATIENCE_MS)
+        visited = visit(page, order)
+        page.context.set_offline(True)
+        expect(page.locator("#live")).to_have_text("Reconnecting")
+
+        confirm(curl, order)
+        page.context.set_offline(False)
+
+        expect_headline(page, "Your order is confirmed")
+        expect(page.locator("#live")).to_have_text("Live")
+        assert visited == []
+        page.close()
+
     def test_is_kept_up_to_date_by_asking_where_no_stream_is_to_be_had(
         self, browser: Browser, shop: Shop, curl: Curl, order: Any
     ) -> None:

@@ -41,6 +41,8 @@ function watch(look) {
   };
   document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
   addEventListener("pagehide", close);
+  addEventListener("offline", close);
+  addEventListener("online", () => document.hidden || open());
   if (!document.hidden) open();
 }
 

@@ -95,6 +95,12 @@ function close() {
 document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
 addEventListener("pagehide", close);
 addEventListener("pageshow", (event) => event.persisted && open());
+// A connection whose network has gone may take minutes to notice.
+addEventListener("offline", () => {
+  close();
+  show("waiting");
+});
+addEventListener("online", () => document.hidden || open());
 
 localise(document);
 show();
