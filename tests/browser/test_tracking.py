@@ -168,7 +168,7 @@ class TestShopper:
             "Your order has arrived",
         ]
         # Of the three, so that a machine with other things to do may be late for one of them.
-        assert min(waits) < 1.0, waits
+        assert sorted(waits)[1] < 1.0, waits
         shopper.close()
 
     def test_misses_nothing_while_the_network_was_away(
