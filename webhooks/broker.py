@@ -86,10 +86,12 @@ class _Bell(_Claiming):
 class InstantBroker(_Claiming):
     """What a cluster takes its tasks from: `Q_CLUSTER["broker_class"]`."""
 
+    # Materialized: a subquery may be run again for each row of the table, and finds the next task each time.
     _TAKE = """
-        UPDATE django_q_ormq SET lock = %s WHERE id IN (
+        WITH oldest AS MATERIALIZED (
             SELECT id FROM django_q_ormq WHERE key IN ({keys}) AND lock <= %s ORDER BY id LIMIT %s {skip}
-        ) RETURNING id, payload
+        )
+        UPDATE django_q_ormq SET lock = %s WHERE id IN (SELECT id FROM oldest) RETURNING id, payload
     """
 
     def __init__(self, list_key: str | None = None) -> None:
@@ -140,7 +142,7 @@ class InstantBroker(_Claiming):
             skip = "FOR UPDATE SKIP LOCKED" if connection.vendor == "postgresql" else ""
             cursor.execute(
                 self._TAKE.format(keys=", ".join(["%s"] * len(keys)), skip=skip),
-                [self._moment(self.timeout(None)), *keys, self._moment(now), Conf.BULK],
+                [*keys, self._moment(now), Conf.BULK, self._moment(self.timeout(None))],
             )
             return list(cursor.fetchall())
 

@@ -172,6 +172,16 @@ class TestDequeue:
 
 @pytest.mark.skipif("connection.vendor != 'postgresql'")
 class TestOnPostgres:
+    def test_gives_one_at_a_time_by_whatever_plan(self, queue: InstantBroker) -> None:
+        """One that looks for the next task again for each row of the table would find another each time."""
+        for name in ("one", "two", "three"):
+            queue.enqueue(name)
+        with connection.cursor() as cursor:
+            for method in ("hashagg", "hashjoin", "mergejoin", "sort", "material", "indexscan", "bitmapscan"):
+                cursor.execute(f"SET enable_{method} = off")
+
+        assert [len(queue.dequeue()) for _ in range(4)] == [1, 1, 1, 0]
+
     def test_is_woken_by_a_commit(self, queue: InstantBroker) -> None:
         queue.dequeue()
         heard: list[float] = []
