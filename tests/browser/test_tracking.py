@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser.conftest import PATIENCE_MS, OpenPage
 from tests.browser.shop import Curl, Shop
 from tests.browser.test_pages import check
-from tests.browser.test_walk_by_hand import ON_DELIVERY, open_order, press, scan, search
+from tests.browser.test_walk_by_hand import ON_DELIVERY, open_order, press, scan, search, tell_how_it_leaves
 from tests.inbound.senders import SECRETS, load, post
 from tests.receiver import Receiver
 
@@ -137,9 +137,7 @@ class TestShopper:
         press(admin, "Mark packed")
         expect_headline(shopper, "Your order is packed and ready to ship")
         admin.get_by_role("link", name="Mark shipped…").click()
-        admin.get_by_label("Carrier").fill("DHL")
-        admin.get_by_label("Tracking number:").fill(courier.number)
-        admin.get_by_role("button", name="Mark shipped").click()
+        tell_how_it_leaves(admin, carrier="DHL", tracking_number=courier.number)
         expect_headline(shopper, "Your order is on its way")
         expect(shopper.get_by_role("status").first).to_have_text("Your order is on its way")
 
@@ -279,6 +277,15 @@ class TestStaff:
         bar.click()
         expect(rows).to_have_count(before + 3)
         assert visited == []
+
+    def test_are_told_what_happened_while_the_network_was_away(self, admin: Page, curl: Curl, order: Any) -> None:
+        search(admin, "/admin/orders/order/", order["order_number"])
+        admin.context.set_offline(True)
+
+        confirm(curl, order)
+        admin.context.set_offline(False)
+
+        expect(admin.get_by_role("button", name="1 changed: show")).to_be_visible()
 
     def test_are_told_nothing_that_their_search_leaves_out(self, admin: Page, curl: Curl, order: Any) -> None:
         search(admin, "/admin/orders/order/", order["order_number"])

@@ -85,11 +85,12 @@ def press(page: Page, label: str) -> None:
     page.locator(".switches").get_by_role("button", name=label).click()
 
 
-def tell_how_it_leaves(page: Page, *, carrier: str, tracking_number: str, estimate: datetime) -> None:
+def tell_how_it_leaves(page: Page, *, carrier: str, tracking_number: str, estimate: datetime | None = None) -> None:
     """The page between."""
     page.get_by_label("Carrier").fill(carrier)
     page.get_by_label("Tracking number:").fill(tracking_number)
-    page.get_by_label("Estimated delivery").fill(f"{estimate:%Y-%m-%dT%H:%M}")
+    if estimate:
+        page.get_by_label("Estimated delivery").fill(f"{estimate:%Y-%m-%dT%H:%M}")
     page.get_by_role("button", name="Mark shipped").click()
 
 

@@ -14,8 +14,8 @@ from pytest_django import DjangoAssertNumQueries
 from commerce import tokens
 from inventory.models import StockLevel
 from orders import fulfilment
-from orders.models import Customer, HoldRule, Order, Payment, Shipment
-from tests.factories import confirm_order, make_product, pack_order, place_order, ship_order
+from orders.models import Customer, HoldRule, Order, Payment
+from tests.factories import confirm_order, make_product, place_order, ship_order
 from tests.webhooks.factories import make_subscription
 from webhooks.models import Delivery
 
@@ -75,13 +75,6 @@ def anybody() -> Caller:
 @pytest.fixture
 def erp() -> Caller:
     return Caller("orders", "payments", "fulfilment", "customers")
-
-
-def split_order(now: datetime) -> Order:
-    """A confirmed order of a mug from Berlin and a teapot from Rotterdam."""
-    make_product("MUG", warehouse="BER")
-    make_product("POT", warehouse="RTM")
-    return confirm_order(("MUG", 1), ("POT", 1), now=now)
 
 
 class TestPlacing:
@@ -289,137 +282,6 @@ class TestConfirmingAndCancelling:
 
         assert (answer.status_code, answer.json()["failure_code"]) == (201, "card_declined")
         assert answer.json()["payment_status"] == "failed"
-
-
-class TestFulfilment:
-    def test_packs_ships_tracks_and_delivers(
-        self, erp: Caller, now: datetime, told: Callable[[str], list[str]]
-    ) -> None:
-        order = confirm_order(now=now)
-
-        packed = erp.post(f"fulfilment/orders/{order.public_id}/pack/", {"package_count": 2, "weight_grams": 800})
-        parcel = f"fulfilment/shipments/{packed.json()['shipments'][0]['shipment_id']}"
-        shipped = erp.post(f"{parcel}/ship/", {"carrier": "DHL", "tracking_number": "JD01"})
-        scanned = erp.post(f"{parcel}/tracking/", {"status": "in_transit", "occurred_at": now.isoformat()})
-        delivered = erp.post(f"{parcel}/deliver/", {"received_by": "Neighbour"})
-
-        assert [answer.status_code for answer in (packed, shipped, scanned, delivered)] == [201, 200, 200, 200]
-        assert packed.json()["shipments"][0]["weight_grams"] == 800
-        assert [answer.json()["order_status"] for answer in (packed, shipped, scanned, delivered)] == [
-            "packed",
-            "shipped",
-            "shipped",
-            "delivered",
-        ]
-        assert (scanned.json()["tracking_status"], delivered.json()["received_by"]) == ("in_transit", "Neighbour")
-        assert told(order.public_id)[-4:] == [
-            "order.packed",
-            "order.shipped",
-            "order.tracking.updated",
-            "order.delivered",
-        ]
-
-    def test_a_split_order_makes_a_parcel_per_warehouse(self, erp: Caller, now: datetime) -> None:
-        order = split_order(now)
-
-        packed = erp.post(f"fulfilment/orders/{order.public_id}/pack/")
-
-        assert [parcel["warehouse_code"] for parcel in packed.json()["shipments"]] == ["BER", "RTM"]
-
-    def test_packs_some_units(self, erp: Caller, now: datetime) -> None:
-        order = confirm_order(now=now)
-        lines = [{"line_id": order.items[0].public_id, "quantity": 1}]
-
-        packed = erp.post(f"fulfilment/orders/{order.public_id}/pack/", {"lines": lines})
-
-        assert packed.json()["order_status"] == "confirmed"
-        assert packed.json()["shipments"][0]["lines"][0]["quantity"] == 1
-
-    def test_untracked_must_be_said(self, erp: Caller, now: datetime) -> None:
-        shipment = pack_order(now=now)
-
-        shipped = erp.post(
-            f"fulfilment/shipments/{shipment.public_id}/ship/", {"carrier": "Bike", "tracking_number": "untracked"}
-        )
-
-        assert shipped.json()["tracking_number"] is None
-
-    def test_cash_that_the_courier_took_pays_the_order(self, erp: Caller, now: datetime) -> None:
-        shipment = ship_order(method="cod", now=now)
-
-        answer = erp.post(f"fulfilment/shipments/{shipment.public_id}/deliver/", {"cod_collected_amount": "49.90"})
-
-        assert answer.status_code == 200
-        assert Order.objects.get().state == "completed"
-
-    @pytest.mark.parametrize(
-        ("query", "found"),
-        [("status=confirmed", 1), ("status=packed", 0), ("warehouse=BER", 1), ("warehouse=NOWHERE", 0)],
-    )
-    def test_lists_what_is_to_be_done(self, erp: Caller, now: datetime, query: str, found: int) -> None:
-        confirm_order(now=now)
-
-        assert len(erp.get(f"fulfilment/orders/?{query}").json()["results"]) == found
-
-    def test_tells_a_warehouse_of_what_was_cancelled_since(self, erp: Caller, now: datetime) -> None:
-        order = confirm_order(now=now)
-        erp.post(f"orders/{order.public_id}/cancel/", {"reason": "customer"})
-
-        (listed,) = erp.get("fulfilment/orders/?status=cancelled").json()["results"]
-
-        assert (listed["order_id"], listed["lines"]) == (order.public_id, [])
-
-
-class TestTokenOfOneWarehouse:
-    @pytest.fixture
-    def order(self, now: datetime) -> Order:
-        return split_order(now)
-
-    @pytest.fixture
-    def berlin(self, order: Order) -> Caller:
-        return Caller("fulfilment", warehouse="BER")
-
-    def test_sees_its_own_parts_alone(self, berlin: Caller, order: Order, now: datetime) -> None:
-        make_product("PAN", warehouse="RTM")
-        confirm_order(("PAN", 1), now=now)
-
-        (listed,) = berlin.get("fulfilment/orders/").json()["results"]
-
-        assert listed["order_id"] == order.public_id
-        assert [(line["sku"], line["warehouse_code"]) for line in listed["lines"]] == [("MUG", "BER")]
-
-    def test_packs_its_own_part_alone(self, berlin: Caller, order: Order) -> None:
-        packed = berlin.post(f"fulfilment/orders/{order.public_id}/pack/")
-
-        assert [parcel["warehouse_code"] for parcel in packed.json()["shipments"]] == ["BER"]
-        assert {line.sku: line.packed for line in order.lines.all()} == {"MUG": 1, "POT": 0}
-
-    @pytest.mark.parametrize(
-        ("verb", "body"),
-        [
-            ("ship", {"carrier": "DHL", "tracking_number": "1"}),
-            ("tracking", {"status": "in_transit", "occurred_at": "2026-11-23T10:00:00Z"}),
-            ("deliver", {}),
-        ],
-    )
-    def test_another_warehouse_s_parcel_is_not_there_for_it(
-        self, berlin: Caller, order: Order, now: datetime, verb: str, body: dict[str, str]
-    ) -> None:
-        (parcel,) = fulfilment.pack(order.public_id, warehouse="RTM", actor="ben", now=now)
-
-        answer = berlin.post(f"fulfilment/shipments/{parcel.public_id}/{verb}/", body)
-
-        assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
-        assert Shipment.objects.get().state == "packed"
-
-    def test_another_warehouse_s_order_is_not_there_for_it(self, berlin: Caller, now: datetime) -> None:
-        make_product("PAN", warehouse="RTM")
-        order = confirm_order(("PAN", 1), now=now)
-
-        answer = berlin.post(f"fulfilment/orders/{order.public_id}/pack/")
-
-        assert answer.status_code == 404
-        assert not Shipment.objects.exists()
 
 
 class TestTracking:

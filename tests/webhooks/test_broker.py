@@ -170,7 +170,7 @@ class TestDequeue:
         assert [payload for _, payload in queue.dequeue()] == ["a task"]
 
 
-@pytest.mark.skipif("connection.vendor != 'postgresql'")
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no LISTEN, and locks no single rows.")
 class TestOnPostgres:
     def test_gives_one_at_a_time_by_whatever_plan(self, queue: InstantBroker) -> None:
         """One that looks for the next task again for each row of the table would find another each time."""
