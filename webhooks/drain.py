@@ -2,11 +2,12 @@
 
 import logging
 import os
-import queue
 import secrets
 import socket
 import threading
 import time
+from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
@@ -15,6 +16,7 @@ from django.utils import timezone
 
 from webhooks import broker, claims, delivery
 from webhooks.claims import Claimed
+from webhooks.crew import STALL_S, Crew
 from webhooks.delivery import Sent
 from webhooks.models import Delivery
 
@@ -46,8 +48,9 @@ class Sender:
         self.draining = 0
         self.recorded = 0
         self.recording = False
-        self.outcomes: queue.SimpleQueue[Sent] = queue.SimpleQueue()
-        self.senders = ThreadPoolExecutor(THREADS, "send")
+        self.outcomes: deque[Sent] = deque()
+        self.enough = threading.Event()
+        self.crew = Crew(self._send, most=THREADS)
         self.recorder = ThreadPoolExecutor(1, "record")
 
     @property
@@ -57,8 +60,7 @@ class Sender:
     def submit(self, claimed: list[Claimed]) -> None:
         with self.progress:
             self.in_flight += len(claimed)
-        for one in claimed:
-            self.senders.submit(self._send, one)
+        self.crew.give(claimed)
 
     def wait(self) -> bool:
         """Until half of what is under way has been recorded, or PATIENCE_S; whether anything was.
@@ -69,13 +71,22 @@ class Sender:
         with self.progress:
             before = self.in_flight
             enough = before - max((before - self.slow) // 2, 1)
-            is_enough = self.progress.wait_for(lambda: self.in_flight <= max(enough, 0), PATIENCE_S)
+            is_enough = self._wait_until(lambda: self.in_flight <= max(enough, 0))
             self.slow = min(self.slow, self.in_flight) if is_enough else self.in_flight
             return self.in_flight < before
 
+    def _wait_until(self, is_enough: Callable[[], bool]) -> bool:
+        """Whether it was, within PATIENCE_S; the crew is looked after meanwhile."""
+        ends = time.monotonic() + PATIENCE_S
+        while not self.progress.wait_for(is_enough, STALL_S):
+            if time.monotonic() > ends:
+                return False
+            self.crew.look()
+        return True
+
     def close(self) -> None:
         """Finish what is under way, and give the connections back."""
-        self.senders.shutdown()
+        self.crew.close()
         self.recorder.submit(connections.close_all)
         self.recorder.shutdown()
 
@@ -87,9 +98,11 @@ class Sender:
             logger.exception("Sending %s failed", claimed.event_id)
             self._finished(1)
             return
-        self.outcomes.put(sent)
+        self.outcomes.append(sent)
         if not self.recording:
             self._start_recording()
+        elif len(self.outcomes) >= min(REFILL, self.in_flight):
+            self.enough.set()
 
     def _start_recording(self) -> None:
         """Two at once may both start it: the second finds nothing left to do."""
@@ -106,7 +119,7 @@ class Sender:
             while batch := self._gather():
                 self._record_all(batch)
             self.recording = False
-            if not self.outcomes.empty():
+            if self.outcomes:
                 # It came in when nobody seemed to be needed for it.
                 self.recording = True
 
@@ -119,16 +132,12 @@ class Sender:
         self._finished(len(batch))
 
     def _gather(self) -> list[Sent]:
-        """What has come in; while more is under way, REFILL of them or those of GATHER_S."""
-        ends = time.monotonic() + GATHER_S
-        batch: list[Sent] = []
-        while len(batch) < self.in_flight:
-            try:
-                left = ends - time.monotonic() if len(batch) < REFILL else 0
-                batch.append(self.outcomes.get(timeout=max(left, 0)))
-            except queue.Empty:
-                break
-        return batch
+        """What has come in, once that is REFILL of them or all that is under way; or after GATHER_S."""
+        self.enough.clear()
+        if len(self.outcomes) < min(REFILL, self.in_flight):
+            # Not woken by each: a thread that wakes takes the interpreter from those that send.
+            self.enough.wait(GATHER_S)
+        return [self.outcomes.popleft() for _ in range(len(self.outcomes))]
 
     def _record(self, batch: list[Sent]) -> None:
         """Kept up while the database is away, for as long as the lease is ours."""
@@ -182,6 +191,7 @@ def drain() -> None:
         recorded = _drain(mine, ends=time.monotonic() + DRAIN_S)
     finally:
         mine.draining -= 1
+        mine.crew.leave()
     if recorded != mine.recorded:
         # Since the last look room was made, or an earlier event of a subject settled.
         broker.ring()
