@@ -39,10 +39,12 @@ class Deadline:
 
 
 def watch(wire: socket.socket | None) -> None:
-    """Cut this one at the deadline of the attempt that this thread is making, if there is one."""
+    """Cut this one at the deadline of the attempt that this thread is making, if there is one; now, if that is past."""
     deadline: Deadline | None = getattr(_running, "deadline", None)
     if deadline is not None:
         deadline.wire = wire
+        if deadline.expired:
+            deadline.expire()
 
 
 class Watchdog:

@@ -1,7 +1,5 @@
 """One POST -> one Outcome. The only module that speaks HTTP to receivers."""
 
-import os
-import socket
 import ssl
 import threading
 import time
@@ -10,24 +8,27 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import HTTPError
+from urllib3.response import BaseHTTPResponse
+from urllib3.util import Timeout
 
-from webhooks import deadline, guard
+from webhooks import connections, guard
+from webhooks.connections import CONNECT_TIMEOUT_S
 from webhooks.deadline import Deadline
 
-CONNECT_TIMEOUT_S = 5.0
 DEADLINE_S = 15.0
+_TIMEOUT: Any = Timeout(connect=CONNECT_TIMEOUT_S, read=DEADLINE_S)
+_HOSTS_KEPT = 100
 BODY_LIMIT = 16 * 1024
 HEADERS_KEPT = 50
 HEADER_LIMIT = 1_000
+SHORTEST_SECRET = 6
 MASK = "••••••••"
 _MASKED = {"authorization", "proxy-authorization", "cookie", "set-cookie", "webhook-signature", "x-api-key"}
 
@@ -90,7 +91,24 @@ def post(url: str, *, headers: Mapping[str, str], body: bytes, masked: Sequence[
         if ends.expired and outcome.status_code is None:
             outcome.reason, outcome.detail = Reason.TIMEOUT, f"No complete answer within {DEADLINE_S:.0f} s."
     outcome.duration_ms = round((time.monotonic() - started) * 1000)
+    _hide(outcome, _secrets_of(headers, masked))
     return outcome
+
+
+def _secrets_of(headers: Mapping[str, str], masked: Sequence[str]) -> list[str]:
+    """What must not be read in the log even if the receiver says it back; the longest first."""
+    values = [value for name, value in headers.items() if name.lower() in _hidden(masked)]
+    # Of "Bearer s3cret" the second word alone, too. What is shorter stands in any text.
+    words = {*values, *(value.rpartition(" ")[2] for value in values)}
+    return sorted((word for word in words if len(word) >= SHORTEST_SECRET), key=len, reverse=True)
+
+
+def _hide(outcome: Outcome, secrets: Sequence[str]) -> None:
+    for secret in secrets:
+        outcome.detail = outcome.detail.replace(secret, MASK)
+        outcome.response_body = outcome.response_body.replace(secret, MASK)
+        for header in outcome.response_headers:
+            header[1] = header[1].replace(secret, MASK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +134,8 @@ def shake_hands(url: str) -> Handshake:
 
 
 def _certificate_end(url: str) -> datetime:
-    parts = urlsplit(str(_addressed(url).url))
-    connection = _GuardedHTTPS(
+    parts = urlsplit(_prepared_url(url))
+    connection = connections.CheckedHTTPS(
         parts.hostname or "",
         parts.port or 443,
         ca_certs=requests.adapters.DEFAULT_CA_BUNDLE_PATH,
@@ -133,51 +151,45 @@ def _certificate_end(url: str) -> datetime:
 
 
 def _exchange(outcome: Outcome, url: str, headers: Mapping[str, str], body: bytes, ends: Deadline) -> None:
-    response = _session().send(
-        _request(url, headers, body),
-        stream=True,
-        allow_redirects=False,
-        timeout=(CONNECT_TIMEOUT_S, DEADLINE_S),
-        verify=True,
-        proxies={},
-    )
+    answer = _adapter().send(_request(url, headers, body), stream=True, timeout=_TIMEOUT).raw
     if ends.expired:
         # Cut within its head, it may still look like a whole one: "HTTP/1.1 20" of 204, or of 2000.
-        response.raw.close()
+        answer.close()
         return
-    outcome.status_code = response.status_code
-    outcome.response_headers = loggable(response.raw.headers.items())
-    outcome.retry_after = response.headers.get("retry-after")
-    outcome.reason, outcome.detail = _judge(response)
+    outcome.status_code = answer.status
+    outcome.response_headers = loggable(answer.headers.items())
+    outcome.retry_after = answer.headers.get("retry-after")
+    outcome.reason, outcome.detail = _judge(answer)
     if outcome.reason is Reason.BAD_RESPONSE:
         # What else is on its way must not be taken for the answer to the next request.
-        response.raw.close()
+        answer.close()
     else:
-        _read_body(outcome, response)
+        _read_body(outcome, answer)
 
 
 def _request(url: str, headers: Mapping[str, str], body: bytes) -> requests.PreparedRequest:
-    request = _addressed(url).copy()
-    request.prepare_headers(headers)
+    """Of an address that is read once, not at every attempt, and headers that were checked when they were saved."""
+    request = requests.PreparedRequest()
+    request.method, request.url, request.body = "POST", _prepared_url(url), body
+    request.headers = CaseInsensitiveDict(headers)
     request.headers["content-length"] = str(len(body))
-    request.body = body
     return request
 
 
 @lru_cache(maxsize=1024)
-def _addressed(url: str) -> requests.PreparedRequest:
-    """To be copied: an address is read once, not at every attempt."""
-    return requests.Request("POST", url).prepare()
+def _prepared_url(url: str) -> str:
+    """As it goes over the wire: its name in ASCII, its path quoted. Raises InvalidURL."""
+    return str(requests.Request("POST", url).prepare().url)
 
 
-def _judge(response: requests.Response) -> tuple[Reason | None, str]:
-    code = response.status_code
+def _judge(answer: BaseHTTPResponse) -> tuple[Reason | None, str]:
+    code = answer.status
     if 200 <= code <= 299:
         return None, ""
     if code == 410:
         return Reason.GONE, "The receiver says it is gone for good."
     if 300 <= code <= 399:
-        place = clean(response.headers.get("location", "nowhere"))[:300]
+        place = clean(answer.headers.get("location", "nowhere"))[:300]
         return Reason.REDIRECT, f"The receiver redirects to {place}; redirects are never followed."
     if 400 <= code <= 499:
         return Reason.HTTP_4XX, f"The receiver refused it with {code}."
@@ -186,18 +198,18 @@ def _judge(response: requests.Response) -> tuple[Reason | None, str]:
     return Reason.BAD_RESPONSE, f"{code} is not a status an answer can have."
 
 
-def _read_body(outcome: Outcome, response: requests.Response) -> None:
+def _read_body(outcome: Outcome, answer: BaseHTTPResponse) -> None:
     """At most BODY_LIMIT bytes after decompression. The status has been judged: a broken body changes nothing."""
     try:
-        body = response.raw.read(BODY_LIMIT + 1, decode_content=True)
+        body = answer.read(BODY_LIMIT + 1, decode_content=True)
     except (HTTPError, OSError):
         body, outcome.response_truncated = b"", True
     if len(body) > BODY_LIMIT:
         outcome.response_truncated = True
     if outcome.response_truncated:
-        response.raw.close()
+        answer.close()
     else:
-        response.raw.release_conn()
+        answer.release_conn()
     outcome.response_body = clean(body[:BODY_LIMIT].decode("utf-8", "replace"))
 
 
@@ -206,8 +218,12 @@ def clean(text: str) -> str:
     return text.replace("\x00", "�").encode("utf-8", "replace").decode()
 
 
+def _hidden(masked: Sequence[str]) -> set[str]:
+    return _MASKED.union(map(str.lower, masked))
+
+
 def loggable(headers: Any, masked: Sequence[str] = ()) -> list[list[str]]:
-    hidden = _MASKED | {name.lower() for name in masked}
+    hidden = _hidden(masked)
     return [
         [clean(name)[:HEADER_LIMIT], MASK if name.lower() in hidden else clean(value)[:HEADER_LIMIT]]
         for name, value in list(headers)[:HEADERS_KEPT]
@@ -229,7 +245,7 @@ def _explain(error: Exception) -> tuple[Reason, str]:
     for kind, reason, words in _FAULTS:
         if isinstance(error, kind):
             return reason, clean(words.format(error=_innermost(error)))[:500]
-    if isinstance(_innermost(error), _NoConnection):
+    if isinstance(_innermost(error), connections.NoConnection):
         return Reason.CONNECT, str(_innermost(error))[:500]
     if isinstance(error, (requests.exceptions.RequestException, HTTPError, OSError, ValueError)):
         return Reason.BAD_RESPONSE, clean(f"The connection broke before a valid answer: {_innermost(error)}")[:500]
@@ -245,100 +261,50 @@ def _innermost(error: BaseException) -> BaseException:
     return error
 
 
-# Connections: to checked addresses only, and cut at the deadline.
-
 _running = threading.local()
 
 
-class _NoConnection(OSError):
-    """None of the host's addresses accepted a connection."""
-
-
-class _Guarded:
-    """Connects to addresses the guard has checked, without a second look-up; kept connections cost nothing more."""
-
-    host: str
-    port: int
-    encrypted = False
-    wire: socket.socket | None = None
-
-    def _new_conn(self) -> socket.socket:
-        ends = time.monotonic() + CONNECT_TIMEOUT_S
-        places = guard.resolve(self.host, self.port, encrypted=self.encrypted, timeout_s=CONNECT_TIMEOUT_S)
-        fault: OSError | None = None
-        for family, kind, protocol, _, place in places:
-            try:
-                connected = self._connect(socket.socket(family, kind, protocol), place, ends)
-            except OSError as error:
-                fault = error
-            else:
-                # A second handle on the same connection: the deadline can cut it even in the TLS handshake.
-                self.wire = socket.socket(fileno=os.dup(connected.fileno()))
-                deadline.watch(self.wire)
-                return connected
-        raise _NoConnection(f"{self.host}:{self.port} does not accept connections: {fault}.")
-
-    @staticmethod
-    def _connect(sock: socket.socket, place: Any, ends: float) -> socket.socket:
-        try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.settimeout(max(ends - time.monotonic(), 0.1))
-            sock.connect(place)
-        except OSError:
-            sock.close()
-            raise
-        return sock
-
-    def request(self, *args: Any, **kwargs: Any) -> None:
-        deadline.watch(self.wire)
-        super().request(*args, **kwargs)  # type: ignore[misc]
-
-    def close(self) -> None:
-        super().close()  # type: ignore[misc]
-        if self.wire is not None:
-            self.wire.close()
-            self.wire = None
-
-
-class _GuardedHTTP(_Guarded, HTTPConnection):
-    """http://"""
-
-
-class _GuardedHTTPS(_Guarded, HTTPSConnection):
-    """https://"""
-
-    encrypted = True
-
-
-class _HTTPPool(HTTPConnectionPool):
-    ConnectionCls = _GuardedHTTP
-
-
-class _HTTPSPool(HTTPSConnectionPool):
-    ConnectionCls = _GuardedHTTPS
-
-
 class _Adapter(HTTPAdapter):
+    """Sends by checked connections, without what only browsers need: proxies, cookies, redirects."""
+
+    def __init__(self) -> None:
+        self.pools: dict[str, Any] = {}
+        super().__init__(pool_connections=_HOSTS_KEPT, pool_maxsize=1)
+
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+        self.poolmanager.pool_classes_by_scheme = connections.POOLS
+
+    def get_connection_with_tls_context(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        """Found by the address: to put together what tells pools apart costs a tenth of what sending does."""
+        pool = self.pools.get(request.url)
+        # One that was too many has been closed by the pool manager.
+        if pool is None or pool.pool is None:
+            if len(self.pools) > _HOSTS_KEPT:
+                self.pools.clear()
+            self.pools[request.url] = pool = super().get_connection_with_tls_context(request, *args, **kwargs)
+        return pool
+
+    def request_url(self, request: Any, proxies: Any) -> str:
+        return _target(request.url)
+
+    def build_response(self, req: Any, resp: Any) -> requests.Response:
+        """Its head as urllib3 has it is all that is looked at."""
+        response = requests.Response()
+        response.status_code, response.raw = resp.status, resp
+        return response
 
 
-class _Session(requests.Session):
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        """None: to prepare what is never followed, `requests` would read all of the body and judge the address."""
+@lru_cache(maxsize=1024)
+def _target(url: str) -> str:
+    """The path and query that the request line names."""
+    parts = urlsplit(url)
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
-def _session() -> requests.Session:
-    """This thread's own: sessions are not safe to share, and one keeps its connections alive."""
-    session: requests.Session | None = getattr(_running, "session", None)
-    if session is None:
-        session = _Session()
-        session.trust_env = False
-        session.headers.clear()
-        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        adapter = _Adapter(pool_connections=100, pool_maxsize=1)
-        session.mount("http://", adapter)
-        session.mount("https://", adapter)
-        _running.session = session
-    return session
+def _adapter() -> _Adapter:
+    """This thread's own: a connection is not safe to share, and one is kept alive for each receiver."""
+    adapter: _Adapter | None = getattr(_running, "adapter", None)
+    if adapter is None:
+        adapter = _running.adapter = _Adapter()
+    return adapter

@@ -8,7 +8,9 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -17,7 +19,7 @@ from pytest_django.fixtures import Settings
 
 from tests import receiver as misbehaving
 from tests.receiver import Answer, Receiver, Reply, Wire, redirect, running_receiver
-from webhooks import deadline, guard, transport
+from webhooks import connections, deadline, guard, transport
 from webhooks.transport import MASK, Outcome, Reason
 
 pytestmark = pytest.mark.once
@@ -27,9 +29,9 @@ pytestmark = pytest.mark.once
 def _connections_of_its_own() -> Iterator[None]:
     """A kept connection of another test would hide what connecting does."""
     yield
-    session = transport._running.__dict__.pop("session", None)
-    if session is not None:
-        session.close()
+    adapter = transport._running.__dict__.pop("adapter", None)
+    if adapter is not None:
+        adapter.close()
 
 
 def post(url: str, body: bytes = b"{}", **headers: str) -> Outcome:
@@ -54,6 +56,22 @@ def silent_port() -> Iterator[int]:
 
 
 class TestRequest:
+    def test_is_one_packet(self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+        sent: list[bytes] = []
+        send = HTTPConnection.send
+
+        def listen(self: HTTPConnection, data: bytes) -> None:
+            sent.append(data)
+            send(self, data)
+
+        monkeypatch.setattr(HTTPConnection, "send", listen)
+
+        post(receiver.url, body=b'{"n":1}')
+
+        assert len(sent) == 1
+        assert sent[0].startswith(b"POST ")
+        assert sent[0].endswith(b'\r\n\r\n{"n":1}')
+
     def test_is_a_post_of_exactly_these_bytes_and_headers(self, receiver: Receiver) -> None:
         body = '{"name":"Käse 🧀\u2028"}'.encode()
 
@@ -417,7 +435,7 @@ class TestDeadline:
         assert post(receiver.url).reason is None
 
     def test_ends_a_connection_nobody_takes(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(transport, "CONNECT_TIMEOUT_S", 0.5)
+        monkeypatch.setattr(connections, "CONNECT_TIMEOUT_S", 0.5)
         with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
             waiting = [socket.socket() for _ in range(8)]
             for one in waiting:
@@ -430,8 +448,64 @@ class TestDeadline:
                 one.close()
         assert (outcome.status_code, outcome.reason) in {(None, Reason.CONNECT), (None, Reason.TIMEOUT)}
 
+    def test_leaves_each_address_a_share_of_the_time_to_connect(
+        self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The first does not answer, as where IPv6 is broken; the second takes a moment."""
+        connect, given = socket.socket.connect, []
+
+        def one_does_not_answer(self: socket.socket, place: Any) -> None:
+            given.append(self.gettimeout())
+            if place[1] == 9:
+                time.sleep(self.gettimeout() or 0)
+                raise TimeoutError("timed out")
+            connect(self, place)
+
+        address = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
+        places = [(*address, ("127.0.0.1", 9)), (*address, ("127.0.0.1", receiver.port))]
+        monkeypatch.setattr(guard, "resolve", lambda *_, **__: places)
+        monkeypatch.setattr(connections, "CONNECT_TIMEOUT_S", 0.4)
+        monkeypatch.setattr(socket.socket, "connect", one_does_not_answer, raising=False)
+
+        outcome = post(receiver.url)
+
+        assert outcome.reason is None
+        assert given == [pytest.approx(0.2, abs=0.05), pytest.approx(0.2, abs=0.05)]
+
+    def test_of_a_name_with_very_many_dead_addresses_tries_the_first_few(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        tried: list[Any] = []
+
+        def refuse(_: socket.socket, place: Any) -> None:
+            tried.append(place)
+            raise ConnectionRefusedError
+
+        address = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
+        monkeypatch.setattr(guard, "resolve", lambda *_, **__: [(*address, ("127.0.0.1", n)) for n in range(500)])
+        monkeypatch.setattr(socket.socket, "connect", refuse, raising=False)
+
+        outcome = post("http://127.0.0.1:1/")
+
+        assert (outcome.reason, len(tried)) == (Reason.CONNECT, 8)
+
+    def test_cuts_a_connection_that_is_made_after_it(self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Looking up the name has taken all of the time: what the receiver drips then must not hold the thread."""
+        resolve = guard.resolve
+
+        def resolve_late(*arguments: Any, **options: Any) -> Any:
+            time.sleep(0.9)
+            return resolve(*arguments, **options)
+
+        monkeypatch.setattr(guard, "resolve", resolve_late)
+        receiver.script = lambda _: misbehaving.drip()
+        started = time.monotonic()
+
+        outcome = post(receiver.url)
+
+        assert (outcome.status_code, outcome.reason) == (None, Reason.TIMEOUT)
+        assert time.monotonic() - started < 1.5
+
     def test_bounds_a_slow_name_server(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(transport, "CONNECT_TIMEOUT_S", 0.5)
+        monkeypatch.setattr(connections, "CONNECT_TIMEOUT_S", 0.5)
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(2))
 
         outcome = self.bounded(lambda: post("http://shop.example/"))
@@ -509,6 +583,21 @@ class TestLog:
         assert ["Authorization", MASK] in outcome.request_headers
         assert ["webhook-id", "evt_1"] in outcome.request_headers
         assert receiver.received[0].headers["x-own"] == "s3cret"
+
+    def test_masks_secrets_that_the_receiver_says_back(self, receiver: Receiver) -> None:
+        receiver.answers = [
+            Answer(
+                302,
+                b"you sent Bearer s3cret-key, the key s3cret-key",
+                {"x-echo": "s3cret-key", "location": "/?s3cret-key"},
+            )
+        ]
+
+        outcome = transport.post(receiver.url, headers={"Authorization": "Bearer s3cret-key"}, body=b"{}")
+
+        assert "s3cret-key" not in repr(outcome)
+        assert outcome.response_body == f"you sent {MASK}, the key {MASK}"
+        assert ["x-echo", MASK] in outcome.response_headers
 
 
 class TestTls:
