@@ -101,7 +101,7 @@ def _add(
     )
     timeline.append(update)
     _show(shipment, timeline, update)
-    if scan.estimated_delivery_at is not None and shipment.state == Shipment.State.SHIPPED:
+    if scan.estimated_delivery_at is not None:
         promises.heed(shipment, actor=source, now=now)
     if update.status == TrackingStatus.DELIVERED and shipment.state == Shipment.State.SHIPPED:
         fulfilment.arrive(
@@ -131,15 +131,23 @@ def number_key(tracking_number: str) -> str:
 
 def _show(shipment: Shipment, scans: list[TrackingUpdate], update: TrackingUpdate) -> None:
     """Write the parcel as its timeline, `update` included, shows it. Staff may have delivered it without a scan."""
+    _date_delivery(shipment, scans)
     if shipment.delivered_at is not None:
         scans = [*scans, TrackingUpdate(status=TrackingStatus.DELIVERED, occurred_at=shipment.delivered_at)]
     shown = current(scans)
     update.is_late = shown is not update
     shipment.tracking_status = shown.status
     shipment.estimated_delivery_at = latest_estimate(scans) or shipment.estimated_delivery_at
-    shipment.save(update_fields=["tracking_status", "estimated_delivery_at"])
+    shipment.save(update_fields=["tracking_status", "estimated_delivery_at", "delivered_at", "delivery_source"])
     store(shipment.order, now=update.at)
     update.save()
+
+
+def _date_delivery(shipment: Shipment, scans: Iterable[TrackingUpdate]) -> None:
+    """Of several scans that say it was delivered, the earliest counts; what staff said of it stands."""
+    delivered = [scan for scan in in_order(scans) if scan.status == TrackingStatus.DELIVERED]
+    if any(scan.occurred_at == shipment.delivered_at for scan in delivered):
+        shipment.delivered_at, shipment.delivery_source = delivered[0].occurred_at, delivered[0].source
 
 
 def current(scans: Iterable[TrackingUpdate]) -> TrackingUpdate:

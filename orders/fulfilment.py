@@ -157,7 +157,9 @@ def arrive(
     details = {"cod_minor": cod_minor, "cod_collected_minor": collected_minor}
     if collected_minor:
         payments.collect(order, amount_minor=collected_minor, reference=shipment.public_id, actor=actor, now=now)
-    return record(order, Kind.DELIVERED, actor=actor, now=now, shipment=shipment, details=details)
+    fact = record(order, Kind.DELIVERED, actor=actor, now=now, shipment=shipment, details=details)
+    promises.heed(shipment, actor=actor, now=now)
+    return fact
 
 
 def _take(order: Order, quantities: Mapping[str, int] | None, warehouse: str | None) -> dict[Warehouse, list[_Taken]]:

@@ -12,11 +12,13 @@ from django.db.models import Case, F, Q, Value, When
 
 from inventory.models import Warehouse
 from orders.models import Allocation, Order, Shipment
-from orders.transitions import Kind, record
+from orders.transitions import Kind, record, store
 
 # Working days on the road, at best and at worst, where the warehouse names none for the country.
 DOMESTIC_DAYS = (1, 3)
 INTERNATIONAL_DAYS = (3, 8)
+# What is expected later than that is a slip, such as 2062 for 2026.
+ESTIMATES_WITHIN = timedelta(days=366)
 # So long before it has to leave, an order that has not left is at risk.
 AT_RISK_FOR = timedelta(hours=4)
 
@@ -63,18 +65,22 @@ def renew(order: Order, *, actor: str, now: datetime) -> None:
         return
     renewed = promise(warehouses, country=order.address_country, now=now)
     window = (renewed.delivery_from, renewed.delivery_to)
-    _move(order, window, because="hold", ship_by_at=renewed.ship_by_at, actor=actor, now=now)
+    _pledge(order, window, because="hold", ship_by_at=renewed.ship_by_at, actor=actor, now=now)
 
 
 def heed(shipment: Shipment, *, actor: str, now: datetime) -> None:
-    """A parcel has left, or its courier has an estimate: what that means for its order's window."""
-    order, zone = shipment.order, shipment.warehouse.zone
+    """A parcel has left, has arrived, or its courier has an estimate: what that means for its order's window.
+
+    Of an order that has arrived, nothing: its window stays what the customer was told while waiting.
+    """
+    order, warehouse = shipment.order, shipment.warehouse
+    if order.fulfilment_status not in _TO_ARRIVE:
+        return
     if shipment.estimated_delivery_at is not None:
-        day = shipment.estimated_delivery_at.astimezone(zone).date()
-        _move(order, (day, day), because="courier_estimate", actor=actor, now=now)
-    elif now > order.ship_by_at:
-        window = _on_the_road(shipment.warehouse, now.astimezone(zone).date(), country=order.address_country)
-        _move(order, window, because="late_shipment", actor=actor, now=now)
+        _move(order, _pledged(order), because="courier_estimate", actor=actor, now=now)
+    elif shipment.state == Shipment.State.SHIPPED and now > order.ship_by_at:
+        window = _on_the_road(warehouse, now.astimezone(warehouse.zone).date(), country=order.address_country)
+        _pledge(order, window, because="late_shipment", actor=actor, now=now)
 
 
 def are(standing: str, *, now: datetime) -> Q:
@@ -100,16 +106,47 @@ def _at_risk(now: datetime) -> Q:
     return Q(state=Order.State.CONFIRMED, fulfilment_status__in=_TO_LEAVE) & soon
 
 
-def _move(
+def _pledged(order: Order) -> Window:
+    """What we promise by ourselves, whatever the couriers say."""
+    if order.pledged_from is None or order.pledged_to is None:
+        return order.promised_from, order.promised_to
+    return order.pledged_from, order.pledged_to
+
+
+def _pledge(
     order: Order, window: Window, *, because: str, ship_by_at: datetime | None = None, actor: str, now: datetime
 ) -> None:
-    """Later only: what the customer has been told is not taken back for something earlier, and no news is no event."""
-    if window[1] <= order.promised_to:
-        return
-    details = {"previous_from": order.promised_from.isoformat(), "previous_to": order.promised_to.isoformat()}
+    """Later only: what we have promised by ourselves is not taken back for something earlier."""
+    if window[1] > _pledged(order)[1]:
+        _move(order, window, because=because, ship_by_at=ship_by_at, actor=actor, now=now)
+
+
+def _move(
+    order: Order, pledge: Window, *, because: str, ship_by_at: datetime | None = None, actor: str, now: datetime
+) -> None:
+    """To what we pledge, or to the day beyond it that a courier names by now. No news is no event."""
+    told, pledged = (order.promised_from, order.promised_to), _pledged(order)
+    window = max([pledge, *_estimates(order)], key=lambda each: each[1])
     order.promised_from, order.promised_to = window
+    order.pledged_from, order.pledged_to = (None, None) if window == pledge else pledge
+    is_news = window != told or (ship_by_at is not None and ship_by_at > order.ship_by_at)
     order.ship_by_at = max(order.ship_by_at, ship_by_at or order.ship_by_at)
-    record(order, Kind.WINDOW_CHANGED, actor=actor, now=now, reason=because, details=details)
+    if is_news:
+        details = {"previous_from": told[0].isoformat(), "previous_to": told[1].isoformat()}
+        record(order, Kind.WINDOW_CHANGED, actor=actor, now=now, reason=because, details=details)
+    elif pledge != pledged:
+        store(order, now=now)
+
+
+def _estimates(order: Order) -> list[Window]:
+    """The days that couriers name for its parcels on the road, each by its warehouse's clock. One query."""
+    parcels = order.shipments.filter(state=Shipment.State.SHIPPED, estimated_delivery_at__isnull=False)
+    days = [
+        parcel.estimated_delivery_at.astimezone(parcel.warehouse.zone).date()
+        for parcel in parcels.select_related("warehouse")
+        if parcel.estimated_delivery_at
+    ]
+    return [(day, day) for day in days]
 
 
 def _promise(warehouse: Warehouse, *, country: str, now: datetime) -> Promise:

@@ -8,7 +8,7 @@ from typing import Any
 from django.utils import timezone
 from rest_framework import serializers
 
-from orders import couriers
+from orders import couriers, promises
 from orders.couriers import Scan
 from orders.models import TrackingUpdate
 from orders.models.shipment import TrackingStatus
@@ -27,8 +27,11 @@ class CourierMoment(serializers.DateTimeField):
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             value = self._from_seconds(value)
         moment: datetime = super().to_internal_value(value)
-        if moment > timezone.now() + ZONE_SKEW and not self.may_come:
+        ahead = moment - timezone.now()
+        if ahead > ZONE_SKEW and not self.may_come:
             raise serializers.ValidationError("This moment has not come yet.", code="in_the_future")
+        if ahead > promises.ESTIMATES_WITHIN:
+            raise serializers.ValidationError("This moment is more than a year ahead.", code="too_far_ahead")
         return moment
 
     def __init__(self, *, may_come: bool = False, **kwargs: Any) -> None:

@@ -48,6 +48,8 @@ _MUTABLE = (
     "promised_from",
     "promised_to",
 )
+    "pledged_from",
+    "pledged_to",
 
 
 class InvalidTransition(DomainError):

@@ -13,6 +13,7 @@ from orders.fulfilment import UNTRACKED
 from orders.models import Customer, Hold, Order, OrderLine, Refund, ReturnLine, Shipment
 from orders.models.returns import Condition
 from orders.models.shipment import TrackingStatus
+from orders.promises import ESTIMATES_WITHIN
 from orders.returns import Receipt, Wish
 
 
@@ -40,6 +41,8 @@ class ShipForm(forms.Form):
         estimate = self.cleaned_data["estimated_delivery_at"]
         if estimate is not None and estimate < timezone.now():
             raise ValidationError("This moment has passed.")
+        if estimate is not None and estimate > timezone.now() + ESTIMATES_WITHIN:
+            raise ValidationError("This moment is more than a year ahead.")
         return estimate
 
     def clean(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from rest_framework.fields import empty
 
 from inventory.models import is_country
 from inventory.money import AmountField, CurrencyField
-from orders import fulfilment
+from orders import fulfilment, promises
 from orders.models import Customer, Hold, Payment
 from orders.models.returns import Condition
 from orders.models.shipment import TrackingStatus
@@ -53,6 +53,14 @@ class PastMoment(Moment):
         moment: datetime = super().to_internal_value(value)
         if moment > timezone.now() + CLOCK_SKEW:
             raise serializers.ValidationError("This moment has not come yet.", code="in_the_future")
+        return moment
+
+
+class ExpectedMoment(Moment):
+    def to_internal_value(self, value: Any) -> datetime:
+        moment: datetime = super().to_internal_value(value)
+        if moment > timezone.now() + promises.ESTIMATES_WITHIN:
+            raise serializers.ValidationError("This moment is more than a year ahead.", code="too_far_ahead")
         return moment
 
 
@@ -224,7 +232,7 @@ class ShipParcel(Body):
         max_length=80, help_text=f'"{fulfilment.UNTRACKED}" for a parcel that goes without one.'
     )
     tracking_url = OptionalUrl(max_length=500)
-    estimated_delivery_at = Moment(required=False, allow_null=True)
+    estimated_delivery_at = ExpectedMoment(required=False, allow_null=True)
 
 
 class TrackParcel(Body):
@@ -232,7 +240,7 @@ class TrackParcel(Body):
     occurred_at = PastMoment()
     message = OptionalText(max_length=500)
     location = OptionalText(max_length=200)
-    estimated_delivery_at = Moment(required=False, allow_null=True)
+    estimated_delivery_at = ExpectedMoment(required=False, allow_null=True)
 
 
 class DeliverParcel(Body):

@@ -144,6 +144,9 @@ class Order(models.Model):
     ship_by_at = models.DateTimeField()
     promised_from = models.DateField()
     promised_to = models.DateField()
+    # What we promise by ourselves, while a courier's estimate is beyond it. None: `promised_…` is ours.
+    pledged_from = models.DateField(null=True, editable=False)
+    pledged_to = models.DateField(null=True, editable=False)
     version = models.PositiveIntegerField(default=1, editable=False)
     updated_at = models.DateTimeField(default=timezone.now, editable=False, db_index=True)
 

@@ -12,7 +12,7 @@ import pytest
 from orders import trackers
 from orders.models import Order, Shipment, TrackingUpdate
 from orders.models.shipment import TrackingStatus
-from tests.factories import NOW, pack_order, ship_order
+from tests.factories import NOW, make_warehouse, pack_order, ship_order
 from tests.inbound.conftest import only_message, take_in
 from tests.inbound.senders import SECRETS, Sender, load
 from webhooks.models import Event
@@ -25,6 +25,7 @@ NUMBER = "00340434161094042557"
 
 @pytest.fixture
 def shipment() -> Shipment:
+    make_warehouse("BER", time_zone="Europe/Berlin")
     shipment = ship_order()
     Shipment.objects.filter(pk=shipment.pk).update(tracking_number=NUMBER)
     return shipment
@@ -252,19 +253,22 @@ WRONG = [
         (("msg", "checkpoints", 0, "checkpoint_time"), "2199-01-01T00:00:00Z"),
         (("msg", "checkpoints", 0, "message"), {"de": "hallo"}), (("msg", "checkpoints", 0, "message"), "a\x00b"),
         (("msg", "tag"), {}), (("msg", "latest_estimated_delivery"), "soon"), (("ts",), "x"),
+        (("msg", "latest_estimated_delivery", "datetime"), "9999-12-31T23:59:59Z"),
     ),
     *wrong("easypost", "easypost_tracker_updated",
         (("result",), None), (("result",), "trk_1"), (("result", "tracking_code"), None),
         (("result", "tracking_details"), {}), (("result", "tracking_details", 0), "x"),
         (("result", "tracking_details", 0, "datetime"), True), (("result", "tracking_details", 0, "status"), []),
         (("result", "tracking_details", 0, "tracking_location"), "Berlin"),
-        (("result", "est_delivery_date"), {}), (("previous_attributes",), "status"),
+        (("result", "est_delivery_date"), {}), (("result", "est_delivery_date"), "2062-10-24T18:00:00Z"),
+        (("previous_attributes",), "status"),
     ),
     *wrong("standard", "standard_tracking_updated",
         (("data",), None), (("data",), []), (("data", "status"), "teleported"), (("data", "status"), None),
         (("data", "status"), ["in_transit"]), (("data", "occurred_at"), None), (("data", "occurred_at"), -1e20),
         (("data", "tracking_number"), ""), (("data", "tracking_number"), "a\x00b"), (("data", "location"), []),
-        (("data", "estimated_delivery_at"), "0000-00-00"),
+        (("data", "estimated_delivery_at"), "0000-00-00"), (("data", "estimated_delivery_at"), "2062-10-26T16:00:00Z"),
+        (("data", "estimated_delivery_at"), "9999-12-31T23:59:59Z"),
     ),
     *wrong("hmac", "hmac_courier_event",
         (("notification",), None), (("notification", "parcels"), {}), (("notification", "parcels"), []),

@@ -244,6 +244,7 @@ class TestWrongTypes:
             ("tracking_number", ""),
             ("tracking_url", "javascript:alert(1)"),
             ("estimated_delivery_at", "soon"),
+            ("estimated_delivery_at", "9999-12-31T23:59:59Z"),
         ],
     )
     def test_of_a_field_are_named(self, field: str, value: object, connect: Connect) -> None:

@@ -18,7 +18,15 @@ from commerce import tokens
 from commerce.models import ApiToken, IdempotencyRecord
 from orders import fulfilment
 from orders.models import Customer, Order, Payment, Shipment
-from tests.factories import ask_refund, confirm_order, deliver_order, make_product, place_order, send_back
+from tests.factories import (
+    ask_refund,
+    confirm_order,
+    deliver_order,
+    make_product,
+    make_warehouse,
+    place_order,
+    send_back,
+)
 from webhooks import subscriptions
 from webhooks.models import Delivery, Subscription
 
@@ -53,6 +61,8 @@ class Shop:
 
     def _sell(self, now: datetime) -> dict[str, str]:
         """An order at every stage."""
+        # East of UTC: where a moment near the end of the calendar has no day any more.
+        make_warehouse("BER", time_zone="Europe/Berlin")
         product = make_product("MUG", on_hand=50)
         make_product("GONE", on_hand=5, is_active=False)
         pending = place_order(("MUG", 2), now=now)

@@ -81,6 +81,14 @@ FORMS = [
     Form("orders/order/ship/?order=$packed_key", SHIP | {"$packed-tracking_url": "javascript:x"}, "valid URL"),
     Form("orders/order/ship/?order=$packed_key", SHIP | {"$packed-estimated_delivery_at": "soon"}, "valid date/time"),
     Form("orders/order/ship/?order=$packed_key", SHIP | {"$packed-estimated_delivery_at": "2020-01-01"}, "has passed"),
+    Form(
+        "orders/order/ship/?order=$packed_key", SHIP | {"$packed-estimated_delivery_at": "2062-01-01"}, "a year ahead"
+    ),
+    Form(
+        "orders/order/ship/?order=$packed_key",
+        SHIP | {"$packed-estimated_delivery_at": "9999-12-31T23:59"},
+        "a year ahead",
+    ),
     Form("orders/order/ship/?order=$packed_key", {"parcel": "$shipped"}, "no parcel of it waits to be shipped"),
     Form("orders/order/ship/?order=$pending_key", SHIP, "no parcel of it waits to be shipped"),
     Form("orders/order/ship/?order=$packed", SHIP, "", 404),

@@ -46,6 +46,8 @@ SALE = {"warehouse": "BER", "reference": "till-1", "lines": [{"sku": "MUG", "qua
 SHIP = {"carrier": "DHL", "tracking_number": "JD02"}
 SCAN = {"status": "in_transit", "occurred_at": "2026-01-01T10:00:00Z"}
 SUBSCRIPTION = {"name": "ERP", "url": "http://127.0.0.1:9/", "event_types": ["order.*"]}
+# A slip of the year, and the end of the calendar, which is over in Berlin already.
+FAR = ("2062-11-26T16:00:00Z", "9999-12-31T23:59:59Z")
 EMOJI, LONG, HUGE = "🫖" * 3, "x" * 5_000, 10**30
 
 
@@ -174,11 +176,12 @@ CALLS = [
     *wrong("POST fulfilment/shipments/$packed/ship/", SHIP, "carrier", "", None, LONG, "DHL\0"),
     *wrong("POST fulfilment/shipments/$packed/ship/", SHIP, "tracking_number", "", None, ["1", "2"]),
     *wrong("POST fulfilment/shipments/$packed/ship/", SHIP, "tracking_url", "javascript:alert(1)", EMOJI),
-    *wrong("POST fulfilment/shipments/$packed/ship/", SHIP, "estimated_delivery_at", "soon", HUGE),
+    *wrong("POST fulfilment/shipments/$packed/ship/", SHIP, "estimated_delivery_at", "soon", HUGE, *FAR),
     Call("POST fulfilment/shipments/$shipped/ship/", SHIP, 409, "invalid_transition"),
     Call("POST fulfilment/shipments/$pending/ship/", SHIP, 404, "not_found"),
     *wrong("POST fulfilment/shipments/$shipped/tracking/", SCAN, "status", "teleported", "", 40),
     *wrong("POST fulfilment/shipments/$shipped/tracking/", SCAN, "occurred_at", "yesterday", 1763892000, "2126-01-01"),
+    *wrong("POST fulfilment/shipments/$shipped/tracking/", SCAN, "estimated_delivery_at", "soon", HUGE, *FAR),
     *wrong("POST fulfilment/shipments/$shipped/tracking/", SCAN, "occurred_at", "0001-01-01T00:00:00+14:00"),
     Call("POST fulfilment/shipments/$packed/tracking/", SCAN, 409, "invalid_transition"),
     *wrong("POST fulfilment/shipments/$shipped/deliver/", {}, "cod_collected_amount", 5, "-5.00"),

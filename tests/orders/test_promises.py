@@ -10,7 +10,7 @@ from inventory.models import Warehouse, validate_time_zone, validate_transit
 from orders import couriers, fulfilment, holds, promises
 from orders.models import Order, Shipment
 from orders.promises import Standing, add_working_days, promise
-from tests.factories import NOW, confirm_order, make_warehouse, pack_order, place_order, ship_order
+from tests.factories import NOW, confirm_order, make_product, make_warehouse, pack_order, place_order, ship_order
 from webhooks.models import Event
 
 Told = Callable[[str], list[str]]
@@ -214,6 +214,78 @@ class TestCourierEstimate:
 
         self.scan(shipment, 1, datetime(2026, 11, 24, 16, tzinfo=UTC))
         self.scan(shipment, 2, None)
+
+        assert changes() == 0
+
+    def test_that_is_newer_moves_it_back_but_not_below_what_we_promised(self, data_of: DataOf) -> None:
+        shipment = ship_order()
+        self.scan(shipment, 1, datetime(2062, 12, 2, 16, tzinfo=UTC))
+
+        self.scan(shipment, 2, datetime(2026, 12, 2, 16, tzinfo=UTC))
+        assert window(shipment.order) == (date(2026, 12, 2), date(2026, 12, 2))
+        assert data_of("order.delivery_window.changed")["previous_delivery_to"] == "2062-12-02"
+
+        self.scan(shipment, 3, datetime(2026, 11, 24, 16, tzinfo=UTC))
+        assert window(shipment.order) == (date(2026, 11, 25), date(2026, 11, 27))
+        assert data_of("order.delivery_window.changed")["promised_delivery_from"] == "2026-11-25"
+        assert changes() == 3
+
+    def test_that_is_older_moves_nothing(self) -> None:
+        shipment = ship_order()
+        self.scan(shipment, 2, datetime(2026, 12, 2, 16, tzinfo=UTC))
+
+        self.scan(shipment, 1, datetime(2026, 12, 9, 16, tzinfo=UTC))
+
+        assert (window(shipment.order), changes()) == ((date(2026, 12, 2), date(2026, 12, 2)), 1)
+
+    def test_does_not_go_below_what_was_promised_anew_when_it_left_late(self) -> None:
+        shipment = pack_order()
+        fulfilment.ship(
+            shipment.public_id, carrier="DHL", tracking_number="1", actor="ben", now=NOW + timedelta(days=3)
+        )
+        anew = (date(2026, 11, 27), date(2026, 12, 1))
+
+        for hour, day in enumerate((9, 2, 1)):
+            self.scan(shipment, hour, datetime(2026, 12, day, 16, tzinfo=UTC))
+
+        assert (window(shipment.order), changes()) == (anew, 4)
+
+    def test_of_one_parcel_counts_until_it_arrives_and_never_hides_another_s(self) -> None:
+        make_product("MUG")
+        make_product("CUP", warehouse="HAM")
+        order = confirm_order(("MUG", 1), ("CUP", 1))
+        first, second = fulfilment.pack(order.public_id, actor="ben", now=NOW)
+        for parcel in (first, second):
+            fulfilment.ship(parcel.public_id, carrier="DHL", tracking_number="1", actor="ben", now=NOW)
+        self.scan(first, 1, datetime(2026, 12, 9, 16, tzinfo=UTC))
+
+        self.scan(second, 1, datetime(2026, 12, 2, 16, tzinfo=UTC))
+        assert window(order)[1] == date(2026, 12, 9)
+        fulfilment.deliver(first.public_id, delivered_at=NOW, actor="ben", now=NOW)
+        assert window(order)[1] == date(2026, 12, 2)
+        fulfilment.deliver(second.public_id, delivered_at=NOW, actor="ben", now=NOW)
+        assert (window(order)[1], changes()) == (date(2026, 12, 2), 2)
+
+    def test_hides_no_later_promise_of_ours_that_a_release_made_meanwhile(self, told: Told) -> None:
+        make_product("MUG")
+        make_product("CUP", warehouse="HAM")
+        order = confirm_order(("MUG", 1), ("CUP", 1))
+        first = fulfilment.pack(order.public_id, warehouse="BER", actor="ben", now=NOW)[0]
+        fulfilment.ship(first.public_id, carrier="DHL", tracking_number="1", actor="ben", now=NOW)
+        self.scan(first, 1, datetime(2026, 12, 9, 16, tzinfo=UTC))
+        holds.place(order.public_id, kind="fraud", reason="x", actor="ann", now=NOW)
+        holds.release(order.public_id, actor="ann", now=NOW + timedelta(days=2))
+        assert (window(order)[1], order.ship_by_at) == (date(2026, 12, 9), datetime(2026, 11, 26, 14, tzinfo=UTC))
+
+        self.scan(first, 2, datetime(2026, 11, 24, 16, tzinfo=UTC))
+
+        assert window(order) == (date(2026, 11, 27), date(2026, 12, 1))
+
+    def test_heard_after_the_order_arrived_moves_nothing(self) -> None:
+        shipment = ship_order()
+        fulfilment.deliver(shipment.public_id, delivered_at=NOW, actor="ben", now=NOW)
+
+        self.scan(shipment, 1, datetime(2026, 12, 9, 16, tzinfo=UTC))
 
         assert changes() == 0
 
