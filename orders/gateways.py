@@ -79,8 +79,10 @@ def _succeeded(message: Message, sent: Mapping[str, Any], now: datetime) -> Effe
 
 
 def _authorised(message: Message, sent: Mapping[str, Any], now: datetime) -> Effect:
+    """Told again whenever a part is captured, with what is left: it is one authorisation all the same."""
     intent = _read(_Intent, sent)
-    return _record(message, intent, Kind.AUTHORISATION, amount_minor=intent["amount_capturable"], now=now)
+    amount_minor = intent["amount_capturable"] + intent["amount_received"]
+    return _record(message, intent, Kind.AUTHORISATION, amount_minor=amount_minor, now=now)
 
 
 def _payment_failed(message: Message, sent: Mapping[str, Any], now: datetime) -> Effect:

@@ -43,7 +43,8 @@ def record(
 ) -> Payment:
     """Keep an attempt, and confirm a pending order that it covers. Raises PaymentMismatch.
 
-    What a gateway tells twice has one effect: the first Payment is returned. Money that is not owed, such as for a
+    What a gateway tells twice has one effect: the first Payment is returned. Another amount under the same reference
+    does not match. Money that is not owed, such as for a
     cancelled order, is kept too, and its refund requested. What does not match is kept as refused, for staff to see:
     a caller whose own transaction ends with the exception would lose it.
     """
@@ -107,23 +108,42 @@ def collect(order: Order, *, amount_minor: int, reference: str, actor: str, now:
 
 
 def _find_told(payment: Payment) -> Payment | None:
-    """The same, told before: of this order or of another."""
+    """What has been told under the reference, of this order or of another, that leaves no room for this one.
+
+    An intent has one reference for its declines, its authorisation and its capture: they are different facts. But money
+    comes in under it once, captured or collected.
+    """
+    same = Q(kind=payment.kind, result=payment.result)
+    if payment.result == Result.SUCCESS:
+        elsewhere = Q(result=Result.SUCCESS) & ~Q(order=payment.order)
+        same |= elsewhere if payment.kind == Kind.AUTHORISATION else elsewhere | Payment.INCOME
     return (
         Payment.objects.select_related("order__customer")
-        .filter(gateway=payment.gateway, gateway_reference=payment.gateway_reference)
-        .filter(kind=payment.kind, result=payment.result)
+        .filter(same, gateway=payment.gateway, gateway_reference=payment.gateway_reference)
+        .order_by("pk")
         .first()
     )
 
 
+def _require_same(payment: Payment, told: Payment) -> None:
+    """Raise PaymentMismatch unless it is but told again: another amount is other money, or a mistake."""
+    if told.order_id != payment.order_id:
+        raise PaymentMismatch(f"{payment.gateway_reference} has already paid for order {told.order}.")
+    before, again = (
+        f"{each.get_kind_display().lower()} of {display(each.amount_minor, each.currency)}" for each in (told, payment)
+    )
+    if again != before:
+        raise PaymentMismatch(
+            f"{payment.gateway_reference} stands for {before} already: {again} needs a reference of its own."
+        )
+
+
 def _keep(payment: Payment) -> Payment:
     order = payment.order
-    told = _find_told(payment)
-    if told is not None and told.order_id == order.pk:
-        return told
     try:
-        if told is not None:
-            raise PaymentMismatch(f"{payment.gateway_reference} has already paid for order {told.order}.")
+        if (told := _find_told(payment)) is not None:
+            _require_same(payment, told)
+            return told
         _require_match(payment)
     except PaymentMismatch as mismatch:
         return _refuse(payment, mismatch)

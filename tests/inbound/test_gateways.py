@@ -99,6 +99,30 @@ class TestPayment:
         order.refresh_from_db()
         assert order.payment_status == "paid"
 
+    def test_authorised_is_one_though_it_is_told_again_when_a_part_is_captured(
+        self, order: Order, sender: Sender
+    ) -> None:
+        for number, (capturable, received) in enumerate([(4990, 0), (2990, 2000)]):
+            held = paid(order, amount_capturable=capturable, amount_received=received, status="requires_capture")
+            sender.send(held | {"id": f"evt_{number}", "type": "payment_intent.amount_capturable_updated"})
+        sender.send(paid(order))
+        take_in()
+
+        order.refresh_from_db()
+        assert (order.payment_status, order.authorised_minor, order.paid_minor) == ("paid", 4990, 4990)
+        assert not Payment.objects.filter(result="refused").exists()
+
+    def test_of_another_amount_than_was_told_before_is_parked_and_kept_with_the_order(
+        self, paid_order: Order, sender: Sender
+    ) -> None:
+        sender.send(paid(paid_order, amount_received=2000) | {"id": "evt_again"})
+        take_in()
+
+        paid_order.refresh_from_db()
+        assert (last_message().state, last_message().subject) == ("parked", paid_order.public_id)
+        assert f"{INTENT} stands for capture of €49.90 already" in last_message().reason
+        assert (paid_order.paid_minor, Payment.objects.latest("pk").result) == (4990, "refused")
+
     def test_told_twice_by_events_of_two_ids_pays_once(self, paid_order: Order, sender: Sender) -> None:
         sender.send(paid(paid_order) | {"id": "evt_again"})
         take_in()

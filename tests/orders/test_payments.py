@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -72,6 +73,56 @@ class TestRecord:
         assert order.paid_minor == 4990
         assert Event.objects.filter(type="payment.success").count() == 1
 
+    @pytest.mark.parametrize(
+        ("differing", "fault"),
+        [
+            ({"amount_minor": 2990}, "stands for capture of €20.00 already: capture of €29.90 needs a reference of"),
+            ({"amount_minor": 2000, "currency": "USD"}, "capture of €20.00 already: capture of $20.00 needs"),
+        ],
+    )
+    def test_refuses_other_money_under_a_reference_that_was_told(
+        self, differing: dict[str, Any], fault: str, told: Told, data_of: DataOf
+    ) -> None:
+        order = place_order()
+        pay_for(order, kind="authorisation", reference="pi_1")
+        pay_for(order, amount_minor=2000, reference="pi_1")
+
+        for _ in range(2):
+            with pytest.raises(PaymentMismatch, match=re.escape(fault)):
+                pay_for(order, reference="pi_1", **differing)
+
+        order.refresh_from_db()
+        assert (order.payment_status, order.authorised_minor, order.paid_minor) == ("authorised", 4990, 2000)
+        assert [payment.result for payment in Payment.objects.order_by("pk")] == ["success", "success", "refused"]
+        assert told(order.public_id)[-1] == "payment.failed"
+        assert fault in data_of("payment.failed")["failure_message"]
+
+    def test_refuses_a_decline_of_another_amount_under_its_reference(self) -> None:
+        order = place_order()
+        pay_for(order, reference="pi_1", result="failed")
+
+        with pytest.raises(PaymentMismatch, match=r"stands for capture of €49\.90 already"):
+            pay_for(order, reference="pi_1", result="failed", amount_minor=1)
+
+    def test_takes_in_no_money_twice_under_one_reference(self) -> None:
+        order = place_order(method="cod")
+        pay_for(order, kind="cod_collection", reference="till-7")
+
+        with pytest.raises(PaymentMismatch, match="stands for cash collected on delivery of"):
+            pay_for(order, reference="till-7")
+
+        order.refresh_from_db()
+        assert (order.paid_minor, order.refund_pending_minor) == (4990, 0)
+
+    def test_takes_a_late_authorisation_under_the_reference_of_its_capture(self) -> None:
+        order = place_order()
+        pay_for(order, reference="pi_1")
+
+        pay_for(order, kind="authorisation", reference="pi_1")
+
+        order.refresh_from_db()
+        assert (order.payment_status, order.authorised_minor, order.paid_minor) == ("paid", 4990, 4990)
+
     def test_takes_a_success_under_the_reference_of_its_failures(self) -> None:
         order = place_order()
         pay_for(order, reference="pi_1", result="failed")
@@ -143,6 +194,17 @@ class TestRecord:
 
         with pytest.raises(PaymentMismatch, match="has already paid for order"):
             pay_for(other, reference="ch_1")
+
+    def test_refuses_to_capture_what_was_authorised_for_another_order(self) -> None:
+        make_product("MUG")
+        pay_for(place_order(("MUG", 1)), kind="authorisation", reference="pi_1")
+        other = place_order(("MUG", 1))
+
+        with pytest.raises(PaymentMismatch, match="pi_1 has already paid for order"):
+            pay_for(other, reference="pi_1")
+
+        other.refresh_from_db()
+        assert (other.status, other.paid_minor) == ("pending", 0)
 
     def test_refunds_what_is_captured_though_it_was_to_be_voided(self, now: datetime) -> None:
         order = place_order()
