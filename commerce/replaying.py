@@ -36,16 +36,21 @@ class ReplayCommand(BaseCommand):
     def handle(self, *, name: str, since: datetime, dry_run: bool, wait: bool, **_: Any) -> None:
         subscription = _find(name)
         if dry_run:
-            total = replay.count(self.kind, subscription, since=since)
-            self.stdout.write(f"{total} would be sent to {subscription}.")
+            planned = replay.plan(self.kind, subscription, since=since)
+            self._tell(f"{planned.total} would be sent to {subscription}.", planned)
             return
         try:
             started = replay.start(self.kind, subscription, since=since, by="manage.py", now=timezone.now())
         except ReplayRefused as error:
             raise CommandError(str(error)) from None
-        self.stdout.write(f"{started.total} are sent to {subscription}, behind live traffic, by the queue cluster.")
+        self._tell(f"{started.total} are sent to {subscription}, behind live traffic, by the queue cluster.", started)
         if wait:
             self._watch(started)
+
+    def _tell(self, counted: str, planned: Replay) -> None:
+        self.stdout.write(counted)
+        if caveat := replay.caveat(planned):
+            self.stdout.write(caveat)
 
     def _watch(self, replay: Replay) -> None:
         """Ctrl-C ends the watching, not the sending."""

@@ -168,8 +168,7 @@ class RecoverView(SubscriptionVerbView):
         body = RecoverBody.read(request)
         kind, since = body["kind"], body["since"]
         if body["dry_run"]:
-            total = replay.count(kind, subscription, since=since)
-            return Response(ReplaySerializer(Replay(kind=kind, since=since, total=total)).data)
+            return Response(ReplaySerializer(replay.plan(kind, subscription, since=since)).data)
         started = replay.start(kind, subscription, since=since, by=str(request.user), now=timezone.now())
         return Response(ReplaySerializer(started).data, status=202)
 

@@ -93,6 +93,10 @@ class Subscription(models.Model):
     deleted_at = models.DateTimeField(null=True, editable=False)
     # The audit can prove nothing about events before it was told of what it is told of now.
     wants_since = models.DateTimeField(default=timezone.now, editable=False)
+    # Written by `retention`: it has taken away deliveries of events that were written within this span. Whether it ever
+    # had one of another event of that time cannot be told any more.
+    pruned_from = models.DateTimeField(null=True, editable=False)
+    pruned_until = models.DateTimeField(null=True, editable=False)
 
     # What one that is doing well has.
     WELL = {"consecutive_failures": 0, "failing_since": None, "resting_until": None, "throttled": False}
@@ -306,6 +310,9 @@ class Replay(models.Model):
     after_id = models.BigIntegerField(default=0)
     until_id = models.BigIntegerField()
     total = models.PositiveIntegerField(help_text="How many there were to send when it was started.")
+    # Events written within this span are neither counted nor sent: `Subscription.pruned_from` says why.
+    left_out_from = models.DateTimeField(null=True)
+    left_out_until = models.DateTimeField(null=True)
     done = models.PositiveIntegerField(default=0)
     started_by = models.CharField(max_length=150)
     started_at = models.DateTimeField()
@@ -317,6 +324,10 @@ class Replay(models.Model):
 
     def __str__(self) -> str:
         return f"{self.done} of {self.total}"
+
+    @property
+    def left_out(self) -> dict[str, datetime | None] | None:
+        return {"since": self.left_out_from, "until": self.left_out_until} if self.left_out_from else None
 
 
 class Tally(models.Model):

@@ -61,7 +61,7 @@ def _put_back(deliveries: QuerySet[Delivery], *, lane: Delivery.Lane, by: str, n
 
 def count_recoverable(subscription: Subscription, *, since: datetime) -> int:
     """Deliveries owed since then that failed, were parked or were skipped."""
-    return count(Replay.Kind.FAILED, subscription, since=since)
+    return plan(Replay.Kind.FAILED, subscription, since=since).total
 
 
 def recover(subscription: Subscription, *, since: datetime, by: str, now: datetime) -> Replay:
@@ -71,7 +71,7 @@ def recover(subscription: Subscription, *, since: datetime, by: str, now: dateti
 
 def count_missing(subscription: Subscription, *, since: datetime) -> int:
     """Events written since then that the subscription wants now and never had a delivery of."""
-    return count(Replay.Kind.MISSING, subscription, since=since)
+    return plan(Replay.Kind.MISSING, subscription, since=since).total
 
 
 def replay_missing(subscription: Subscription, *, since: datetime, by: str, now: datetime) -> Replay:
@@ -86,7 +86,7 @@ def _recoverable(subscription: Subscription, since: datetime) -> QuerySet[Any]:
 
 
 def missing(subscription: Subscription, *, since: datetime) -> Iterator[Event]:
-    """Events written since then that it wants and has no delivery of, the oldest first. One statement.
+    """Events written since then that it wants and never had a delivery of, the oldest first. One statement.
 
     Conditions are not the database's to check: of a subscription that has some, each event of its types is read.
     """
@@ -95,10 +95,17 @@ def missing(subscription: Subscription, *, since: datetime) -> Iterator[Event]:
 
 
 def _missing(subscription: Subscription, since: datetime) -> QuerySet[Any]:
-    """As far as the types tell. A test event is for one subscription alone."""
+    """As far as the types tell. A test event is for one subscription alone.
+
+    What it had may be forgotten by now. Not by the subscription's own copy of its span: a statement sees one moment of
+    the database, and `retention` may have gone further since that was read.
+    """
     types = [each.name for each in catalogue.all_types() if each is not TEST and subscription.wants(each.name)]
     owed = Delivery.objects.filter(event=OuterRef("pk"), subscription=subscription)
-    return Event.objects.filter(~Exists(owed), type__in=types, created_at__gte=since)
+    forgotten = Subscription.objects.filter(
+        pk=subscription.pk, pruned_from__lte=OuterRef("created_at"), pruned_until__gte=OuterRef("created_at")
+    )
+    return Event.objects.filter(~Exists(owed), ~Exists(forgotten), type__in=types, created_at__gte=since)
 
 
 _WANTED: dict[str, Callable[[Subscription, datetime], QuerySet[Any]]] = {
@@ -107,24 +114,23 @@ _WANTED: dict[str, Callable[[Subscription, datetime], QuerySet[Any]]] = {
 }
 
 
-def count(kind: str, subscription: Subscription, *, since: datetime) -> int:
-    return _extent(kind, subscription, since)[0]
+def plan(kind: str, subscription: Subscription, *, since: datetime) -> Replay:
+    """What `start` would send, counted. Not saved."""
+    total, last = _extent(kind, subscription, since)
+    planned = Replay(subscription=subscription, kind=kind, since=since, until_id=last, total=total)
+    if kind == Replay.Kind.MISSING:
+        _leave_out_forgotten(planned)
+    return planned
 
 
 def start(kind: str, subscription: Subscription, *, since: datetime, by: str, now: datetime) -> Replay:
     """What comes to be wanted after this moment is left to the engine."""
     _require_receiver(subscription)
-    total, last = _extent(kind, subscription, since)
-    return Replay.objects.create(
-        subscription=subscription,
-        kind=kind,
-        since=since,
-        until_id=last,
-        total=total,
-        started_by=by,
-        started_at=now,
-        finished_at=None if total else now,
-    )
+    started = plan(kind, subscription, since=since)
+    started.started_by, started.started_at = by, now
+    started.finished_at = None if started.total else now
+    started.save()
+    return started
 
 
 def _extent(kind: str, subscription: Subscription, since: datetime) -> tuple[int, int]:
@@ -134,6 +140,23 @@ def _extent(kind: str, subscription: Subscription, since: datetime) -> tuple[int
         return len(keys), max(keys, default=0)
     found = _WANTED[kind](subscription, since).aggregate(total=Count("pk"), last=Max("pk"))
     return found["total"], found["last"] or 0
+
+
+def _leave_out_forgotten(planned: Replay) -> None:
+    planned.subscription.refresh_from_db(fields=["pruned_from", "pruned_until"])
+    first, last = planned.subscription.pruned_from, planned.subscription.pruned_until
+    if first and last and last >= planned.since:
+        planned.left_out_from, planned.left_out_until = max(first, planned.since), last
+
+
+def caveat(planned: Replay) -> str:
+    """What of its time it leaves out, and why; nothing where it leaves out nothing."""
+    if planned.left_out_from is None or planned.left_out_until is None:
+        return ""
+    return (
+        f"Events from {planned.left_out_from:%Y-%m-%d %H:%M} to {planned.left_out_until:%Y-%m-%d %H:%M} UTC are left"
+        " out: deliveries of that time are forgotten, so nobody can tell which of them it never had."
+    )
 
 
 @every(PACE.total_seconds())

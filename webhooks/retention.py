@@ -1,15 +1,15 @@
 """What is forgotten, and when: in small batches, off the hot path. Never a delivery that is still to be sent."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from django.db import connection, transaction
-from django.db.models import Exists, Model, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Exists, Max, Min, Model, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
 from webhooks.models import Attempt, Delivery, Event, EventSequence, Subscription
-from webhooks.timers import every
+from webhooks.timers import every, stopping
 
 State = Delivery.State
 
@@ -27,7 +27,7 @@ _KEPT = {
 
 BATCH = 1_000
 PACE_S = 300
-# A run ends well within django-q2's `timeout`, and breathes between two batches.
+# A run breathes between two batches, and leaves what it does not come to to the next.
 RUN_S = 30.0
 PAUSE_S = 0.05
 _LOCK = 0x57EC
@@ -38,9 +38,8 @@ def prune() -> None:
     """Forget what is old enough, and the logs of deleted subscriptions, for RUN_S at most."""
     ends = time.monotonic() + RUN_S
     for _ in _batches(timezone.now()):
-        if time.monotonic() > ends:
+        if time.monotonic() > ends or stopping.wait(PAUSE_S):
             return
-        time.sleep(PAUSE_S)
 
 
 def _batches(now: datetime) -> Iterator[None]:
@@ -72,9 +71,19 @@ def _forget_deliveries(old: QuerySet[Delivery]) -> int:
     """A batch of them with their attempts; how many that was. Passes over those somebody is writing just now."""
     locked = old.select_for_update(skip_locked=True).order_by("pk")
     batch = list(locked.values_list("pk", flat=True)[:BATCH])
+    _remember_span(batch)
     Attempt.objects.filter(delivery__in=batch).delete()
     Delivery.objects.filter(pk__in=batch).delete()
     return len(batch)
+
+
+def _remember_span(batch: Sequence[int]) -> None:
+    """When the events of these were written: `replay` must not take such an event for one that was never sent."""
+    spans = Delivery.objects.filter(pk__in=batch).values_list("subscription").order_by("subscription")
+    for pk, first, last in spans.annotate(Min("event__created_at"), Max("event__created_at")):
+        mine = Subscription.objects.filter(pk=pk)
+        mine.filter(Q(pruned_from=None) | Q(pruned_from__gt=first)).update(pruned_from=first)
+        mine.filter(Q(pruned_until=None) | Q(pruned_until__lt=last)).update(pruned_until=last)
 
 
 def _forget_events(moment: datetime) -> Iterator[None]:

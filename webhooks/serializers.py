@@ -196,14 +196,26 @@ class RecoverBody(Body):
     dry_run = serializers.BooleanField(default=False, help_text="true: only count.")
 
 
+class SpanSerializer(serializers.Serializer[Any]):
+    """Both ends are included."""
+
+    since = serializers.DateTimeField()
+    until = serializers.DateTimeField()
+
+
 class ReplaySerializer(serializers.ModelSerializer[Replay]):
     count = serializers.IntegerField(source="total", help_text="How many there were when it was started.")
     done = serializers.IntegerField(help_text="How many of them are on their way.")
+    left_out = SpanSerializer(
+        allow_null=True,
+        help_text="Of `missing`: events of that time are neither counted nor sent, as deliveries of that time are"
+        " forgotten and nobody can tell which it never had. null: none.",
+    )
     started_at = serializers.DateTimeField(allow_null=True, help_text="null: they were only counted.")
 
     class Meta:
         model = Replay
-        fields = ("kind", "since", "count", "done", "started_by", "started_at", "finished_at")
+        fields = ("kind", "since", "count", "done", "left_out", "started_by", "started_at", "finished_at")
 
 
 class ReplaysSerializer(serializers.Serializer[Any]):

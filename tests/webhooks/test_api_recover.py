@@ -1,6 +1,6 @@
 """Recovering since a moment by REST: counted, started, followed."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,7 +9,7 @@ from django.test import Client
 from commerce import tokens
 from tests.webhooks.factories import happen, make_subscription
 from webhooks import replay
-from webhooks.models import Delivery, Event, Replay
+from webhooks.models import Delivery, Event, Replay, Subscription
 
 pytestmark = pytest.mark.django_db
 
@@ -43,6 +43,7 @@ class TestRecover:
             "since": "2020-01-01T00:00:00.000000Z",
             "count": 1,
             "done": 0,
+            "left_out": None,
             "started_by": "",
             "started_at": None,
             "finished_at": None,
@@ -66,6 +67,15 @@ class TestRecover:
 
         assert answer.json()["count"] == 1
         assert Replay.objects.get().kind == "missing"
+
+    def test_says_what_it_leaves_out(self, api: Client, url: str, now: datetime) -> None:
+        Subscription.objects.update(pruned_from=now - timedelta(days=50), pruned_until=now - timedelta(days=30))
+        since = now - timedelta(days=40)
+
+        answer = post(api, url, {"since": since.isoformat(), "kind": "missing", "dry_run": True})
+
+        told = {name: datetime.fromisoformat(moment) for name, moment in answer.json()["left_out"].items()}
+        assert told == {"since": since, "until": now - timedelta(days=30)}
 
     @pytest.mark.parametrize(
         ("body", "field"),

@@ -387,6 +387,16 @@ class TestCommands:
         assert capsys.readouterr().out.startswith("1 are sent to ERP")
         assert Replay.objects.get().kind == "missing"
 
+    def test_say_what_they_leave_out(self, now: datetime, capsys: pytest.CaptureFixture[str]) -> None:
+        make_subscription()
+        Subscription.objects.update(pruned_from=now, pruned_until=now)
+
+        call_command("replay", "ERP", "--since", "2026-01-01", "--dry-run")
+
+        counted, caveat = capsys.readouterr().out.splitlines()
+        assert counted == "0 would be sent to ERP."
+        assert caveat.startswith(f"Events from {now:%Y-%m-%d %H:%M} to {now:%Y-%m-%d %H:%M} UTC are left out")
+
     def test_refuses_in_words(self, now: datetime) -> None:
         for _ in range(2):
             subscription = make_subscription()

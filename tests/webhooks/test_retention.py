@@ -6,8 +6,9 @@ import pytest
 import time_machine
 
 from commerce.audit import audit
+from tests.factories import place_order
 from tests.webhooks.factories import happen, happen_often, make_subscription
-from webhooks import claims, retention, subscriptions
+from webhooks import claims, replay, retention, subscriptions
 from webhooks.models import Attempt, Delivery, Event, EventSequence, Replay, Subscription
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -89,6 +90,85 @@ class TestDeliveries:
         prune_after(31, now=now)
 
         assert Delivery.objects.count() == 3
+
+
+class TestWhatWasForgotten:
+    """Asked forty days later, of two orders: one from before the subscription, and one that it was told of."""
+
+    @pytest.fixture
+    def asked(self, now: datetime) -> datetime:
+        return now + timedelta(days=40)
+
+    @pytest.fixture(params=["unconditional", "conditional"])
+    def subscription(self, now: datetime, request: pytest.FixtureRequest) -> Subscription:
+        asks = [{"field": "channel", "operator": "eq", "value": "web"}]
+        conditions = asks if request.param == "conditional" else []
+        earlier = now - timedelta(hours=1)
+        with time_machine.travel(earlier, tick=False):
+            place_order(now=earlier)
+        with time_machine.travel(now, tick=False):
+            subscription = make_subscription(event_types=["order.created"], conditions=conditions)
+            place_order(("MUG", 1), now=now)
+        Delivery.objects.update(state="delivered", next_attempt_at=None, delivered_at=now)
+        return subscription
+
+    def missing(self, subscription: Subscription, since: datetime) -> int:
+        return replay.count_missing(subscription, since=since)
+
+    def test_is_never_taken_for_missing(self, subscription: Subscription, now: datetime, asked: datetime) -> None:
+        since = now - timedelta(minutes=1)
+        assert self.missing(subscription, since) == 0
+
+        prune_after(31, now=now)
+
+        assert (Delivery.objects.count(), Event.objects.filter(type="order.created").count()) == (0, 2)
+        assert self.missing(subscription, since) == 0
+        started = replay.replay_missing(subscription, since=since, by="ann", now=asked)
+        assert (started.total, started.finished_at) == (0, asked)
+        assert audit(now=asked).findings == []
+
+    def test_leaves_what_was_written_before_the_subscription_missing(
+        self, subscription: Subscription, now: datetime, asked: datetime
+    ) -> None:
+        prune_after(31, now=now)
+
+        started = replay.replay_missing(subscription, since=now - timedelta(days=1), by="ann", now=asked)
+        replay.advance_one(started.pk, now=asked)
+
+        earlier = Event.objects.filter(type="order.created").earliest("id")
+        assert [delivery.event for delivery in Delivery.objects.all()] == [earlier]
+
+    def test_holds_for_older_events_that_were_replayed_once(
+        self, subscription: Subscription, now: datetime, asked: datetime
+    ) -> None:
+        started = replay.replay_missing(subscription, since=now - timedelta(days=1), by="ann", now=now)
+        replay.advance_one(started.pk, now=now)
+        Delivery.objects.update(state="delivered", next_attempt_at=None, delivered_at=now)
+
+        prune_after(31, now=now)
+
+        assert Delivery.objects.count() == 0
+        assert self.missing(subscription, now - timedelta(days=1)) == 0
+
+    def test_leaves_what_came_later_missing(self, subscription: Subscription, now: datetime, asked: datetime) -> None:
+        prune_after(31, now=now)
+        with time_machine.travel(asked, tick=False):
+            place_order(("MUG", 1), now=asked)
+        Delivery.objects.all().delete()
+
+        assert self.missing(subscription, now - timedelta(minutes=1)) == 1
+
+    def test_is_named_by_whoever_counts(self, subscription: Subscription, now: datetime) -> None:
+        assert replay.plan("missing", subscription, since=now - timedelta(days=1)).left_out is None
+        prune_after(31, now=now)
+
+        planned = replay.plan("missing", subscription, since=now - timedelta(days=1))
+
+        assert planned.left_out == {"since": now, "until": now}
+        at = f"{now:%Y-%m-%d %H:%M}"
+        assert replay.caveat(planned).startswith(f"Events from {at} to {at} UTC are left out")
+        assert replay.caveat(replay.plan("missing", subscription, since=now + timedelta(days=1))) == ""
+        assert replay.caveat(replay.plan("failed", subscription, since=now - timedelta(days=1))) == ""
 
 
 class TestEvents:

@@ -65,6 +65,7 @@ class RecoveryAdmin(SetupAdmin):
     def _show_recovery(self, request: HttpRequest, subscription: Subscription, form: RecoverForm) -> HttpResponse:
         now = timezone.now()
         wanted = form.cleaned_data if form.is_bound and form.is_valid() else None
+        planned = replay.plan(wanted["kind"], subscription, since=wanted["since"]) if wanted else None
         replays = subscription.replays.order_by("-id")[:REPLAYS_SHOWN]
         context = {
             **self.admin_site.each_context(request),
@@ -73,7 +74,8 @@ class RecoveryAdmin(SetupAdmin):
             "subscription": subscription,
             "form": form,
             "wanted": wanted,
-            "count": replay.count(wanted["kind"], subscription, since=wanted["since"]) if wanted else None,
+            "count": planned and planned.total,
+            "caveat": planned and replay.caveat(planned),
             "since": f"{wanted['since']:{MINUTES}}" if wanted else "",
             "replays": [(each, wording.moment(each.started_at, now=now)) for each in replays],
             "media": self.media,

@@ -61,6 +61,14 @@ def test_says_when_there_is_nothing_to_send(staff: Client, page: str, since: str
     assert "<strong>" not in shown.partition('id="content-main"')[2]
 
 
+def test_says_what_nobody_can_tell_any_more(staff: Client, page: str, since: str, now: datetime) -> None:
+    Subscription.objects.update(pruned_from=now, pruned_until=now)
+
+    shown = staff.get(page, {"kind": "missing", "since": since}).content.decode()
+
+    assert "UTC are left out: deliveries of that time are forgotten" in shown
+
+
 @pytest.mark.parametrize("junk", ["", "yesterday", "0000-00-00T00:00"])
 def test_refuses_a_moment_that_is_none(staff: Client, page: str, junk: str) -> None:
     answer = staff.post(page, {"kind": "failed", "since": junk})
