@@ -63,7 +63,9 @@ def lock(order_id: str) -> Order:
 
     SQLite has no row locks: there `store` is what refuses the loser of a race.
     """
-    return Order.objects.select_for_update(of=("self",)).select_related("customer").get(public_id=order_id)
+    order = Order.objects.select_for_update(of=("self",)).select_related("customer").get(public_id=order_id)
+    order.status_before = order.status
+    return order
 
 
 def lock_shipment(shipment_id: str) -> Shipment:
@@ -73,6 +75,7 @@ def lock_shipment(shipment_id: str) -> Shipment:
     # Read after the lock: before it, the row may be that of a race still running.
     shipment = Shipment.objects.select_related("warehouse").get(public_id=shipment_id)
     if order is not None:
+        order.status_before = order.status
         shipment.order = order
     return shipment
 
@@ -139,9 +142,10 @@ def record(
     details: dict[str, Any] | None = None,
 ) -> OrderTransition:
     """Roll the order up, write it and add the step to its history, which tells the world."""
-    before = order.status
+    before = order.status if order.status_before is None else order.status_before
     order.roll_up()
     store(order, now=now)
+    order.status_before = order.status
     return OrderTransition.objects.create(
         order=order,
         kind=kind,

@@ -150,6 +150,10 @@ class Order(models.Model):
     version = models.PositiveIntegerField(default=1, editable=False)
     updated_at = models.DateTimeField(default=timezone.now, editable=False, db_index=True)
 
+    # Where the next step of its history begins: as it was locked, for a verb may roll it up before it records the step.
+    # None: as it is.
+    status_before: str | None = None
+
     objects = OrderQuerySet.as_manager()
 
     class Meta:

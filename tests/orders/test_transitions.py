@@ -3,10 +3,10 @@ from datetime import datetime
 
 import pytest
 
-from orders import checkout, fulfilment, signals
-from orders.models import Order, OrderTransition, Payment
+from orders import checkout, fulfilment, holds, signals
+from orders.models import HoldRule, Order, OrderTransition, Payment
 from orders.transitions import ALLOWED_FROM, InvalidTransition, Kind, lock, record, store
-from tests.factories import place_order, ship_order
+from tests.factories import pay_for, place_order, ship_order
 from webhooks import catalogue
 
 Told = Callable[[str], list[str]]
@@ -43,6 +43,34 @@ class TestHistory:
             ("shipped", "packed", "shipped", "ben"),
             ("delivered", "shipped", "delivered", "ben"),
         ]
+
+    def test_of_a_delivery_with_its_cash_begins_before_the_cash(self, now: datetime) -> None:
+        shipment = ship_order(method="cod")
+
+        fulfilment.deliver(shipment.public_id, delivered_at=now, actor="ben", now=now, collected_minor=4990)
+
+        step = shipment.order.transitions.latest("pk")
+        assert (step.kind, step.from_status, step.to_status) == ("delivered", "shipped", "delivered")
+
+    def test_of_a_hold_for_a_failed_payment_begins_before_the_payment(self) -> None:
+        HoldRule.objects.create(kind="payment", test="failed_payments", count=1)
+        order = place_order()
+
+        pay_for(order, result="failed")
+
+        step = order.transitions.latest("pk")
+        assert (step.kind, step.from_status, step.to_status) == ("held", "pending", "on_hold")
+
+    def test_goes_from_step_to_step_within_one_verb(self, now: datetime) -> None:
+        HoldRule.objects.create(kind="payment", test="failed_payments", count=1)
+        order = place_order()
+        pay_for(order, reference="ch_1", result="failed")
+        pay_for(order, reference="ch_2")
+
+        holds.release(order.public_id, actor="ann", now=now)
+
+        steps = order.transitions.order_by("pk").values_list("kind", "from_status", "to_status")
+        assert list(steps)[-2:] == [("released", "on_hold", "pending"), ("confirmed", "pending", "confirmed")]
 
     def test_is_never_changed(self) -> None:
         place_order()
