@@ -18,7 +18,11 @@ class Keeper(Protocol):
         """The lapsed units of the stock level `OuterRef("pk")`, for a query of levels."""
 
     def reclaim(self, wanted: Mapping[int, int], *, now: datetime) -> None:
-        """Release so many lapsed units of each level (by its key), or what there is of them."""
+        """Release so many lapsed units of each level (by its key), or what there is of them.
+
+        The caller writes all of these levels next, also those of which it wants none released: a keeper that locks
+        any level locks these with it, in the order of their keys.
+        """
 
 
 _KEEPERS: list[Keeper] = []

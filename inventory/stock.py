@@ -230,10 +230,13 @@ def _take(entries: Sequence[_Entry], room: _Room, cause: _Cause) -> list[StockMo
 
 
 def _missing(entries: Sequence[_Entry], room: _Room) -> dict[int, int]:
-    """By level, the units that it is short of. Its room is below zero where the safety stock has been eaten into."""
+    """By level, the units that it is short of, of each level of the demand: all of them are going to be written.
+
+    A level's room is below zero where the safety stock has been eaten into.
+    """
     levels = StockLevel.objects.annotate(room=_units_of(room)).filter(pk__in=[entry.level_id for entry in entries])
     rooms = dict(levels.values_list("pk", "room"))
-    return {entry.level_id: short for entry in entries if (short := entry.taken - rooms[entry.level_id]) > 0}
+    return {entry.level_id: max(0, entry.taken - rooms[entry.level_id]) for entry in entries}
 
 
 @together()

@@ -28,6 +28,9 @@ class UnpaidOrders:
     @transaction.atomic
     def reclaim(self, wanted: Mapping[int, int], *, now: datetime) -> None:
         orders = [lock(order_id) for order_id in _longest_lapsed(wanted, now)]
+        if not orders:
+            # Nor is anything locked: at sell-out most buyers come to here, and the others go on.
+            return
         levels = Allocation.objects.filter(line__order__in=orders).values_list("level", flat=True)
         stock.lock({*wanted, *levels})
         for order in orders:
@@ -50,6 +53,8 @@ def _longest_lapsed(wanted: Mapping[int, int], now: datetime) -> list[str]:
     """The orders to give up, in the order of their keys: of each level those that are past their time the longest."""
     chosen: dict[int, str] = {}
     for level_id, missing in wanted.items():
+        if not missing:
+            continue
         # Each of them holds a unit at least.
         rows = _lapsed(now).filter(level=level_id).order_by("expires_at", "pk")[:missing]
         still = missing

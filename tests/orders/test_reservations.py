@@ -1,6 +1,7 @@
 """The timer never runs here: what nobody paid for in time is shown as available, and sold to the next buyer."""
 
 import threading
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -278,6 +279,28 @@ class TestAtOnce:
 
         assert sorted(outcomes) == ["done"] * 8 + ["insufficient_stock"] * 4
         assert {Order.objects.get(pk=order.pk).state for order in late} == {"cancelled"}
+        assert_sound()
+
+    def test_a_buyer_who_takes_units_back_has_all_of_the_cart_first(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for sku in ("PAN", "MUG"):
+            make_product(sku, on_hand=9)
+        place_order(("MUG", 8))
+        lapse, comes = checkout.lapse, threading.Event()
+
+        def lapse_in_company(order: Order, *, now: datetime) -> object:
+            """Once the mugs are locked, somebody comes for whom the one that is left is enough."""
+            comes.set()
+            time.sleep(0.5)
+            return lapse(order, now=now)
+
+        def take(mugs: int, email: str) -> object:
+            cart = make_cart(("PAN", 1), ("MUG", mugs), email=email)
+            return checkout.place(cart, actor="storefront", now=TOO_LATE)
+
+        monkeypatch.setattr(checkout, "lapse", lapse_in_company)
+        outcomes = self.run(lambda: take(2, "bob@example.com"), lambda: comes.wait(10) and take(1, "eve@example.com"))
+
+        assert outcomes == ["done", "done"]
         assert_sound()
 
     @pytest.mark.parametrize("_", range(5))
