@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import ClassVar
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
@@ -15,6 +16,9 @@ from webhooks.models import Subscription
 
 class ApiToken(AbstractAPIKey):
     """A caller of the API. The secret is shown once, when it is made; only its hash is kept."""
+
+    # What goes by a token's warehouse, and what anybody may do anyhow. Every other scope reaches the whole shop.
+    WITHIN_A_WAREHOUSE: ClassVar = frozenset({"fulfilment", "inventory", "storefront"})
 
     scopes = models.JSONField(default=list, help_text="What it may do, such as storefront or fulfilment.")
     warehouse = models.CharField(
@@ -30,6 +34,15 @@ class ApiToken(AbstractAPIKey):
         abstract = False
         verbose_name = "API token"
         verbose_name_plural = "API tokens"
+
+    def clean(self) -> None:
+        super().clean()
+        beyond = [scope for scope in self.scopes if scope not in self.WITHIN_A_WAREHOUSE]
+        # One that was made before this rule can still be revoked.
+        if self.warehouse and beyond and not self.revoked:
+            raise ValidationError(
+                {"warehouse": f"A token of one warehouse cannot have the scope {' or '.join(beyond)}: it reaches all."}
+            )
 
 
 class IdempotencyRecord(models.Model):

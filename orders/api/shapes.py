@@ -237,10 +237,32 @@ class LineToPack(ParcelLine):
     warehouse_code = serializers.CharField(source="level.warehouse.code")
 
 
-class OrderToFulfil(OrderSummary, Promise):
-    """Of `with_parts_of()`."""
+class OrderToFulfil(Promise):
+    """Of `with_parts_of()`: what a warehouse has to know, which may be another company's.
 
+    Field by field, and so without the shopper's key to the whole order (`tracking_page_url`), and without what it cost.
+    """
+
+    order_id = serializers.CharField(source="public_id")
+    order_number = serializers.CharField(source="number")
+    status = serializers.CharField()
+    state = serializers.CharField()
+    fulfilment_status = serializers.CharField()
+    payment_status = serializers.CharField()
+    on_hold = serializers.BooleanField()
+    channel = serializers.CharField()
+    currency = serializers.CharField()
+    cod_amount = AmountField(
+        source="to_collect_minor", allow_null=True, help_text="Still to be collected at the door, of all its parcels."
+    )
+    item_count = serializers.IntegerField()
+    customer_name = TextOrNull(source="contact_name")
+    customer_email = serializers.CharField(source="contact_email", help_text="Couriers announce their parcels by it.")
+    customer_phone = TextOrNull(source="contact_phone")
+    placed_at = serializers.DateTimeField()
+    updated_at = serializers.DateTimeField()
     ship_by_at = serializers.DateTimeField()
+    warehouse_code = TextOrNull()
     shipping_address = AddressBlock(source="*")
     lines = serializers.SerializerMethodField()
     shipments = Parcel(source="parcels", many=True)

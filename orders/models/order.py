@@ -242,6 +242,11 @@ class Order(models.Model):
         return max(0, self.due_minor - self.refundable_minor)
 
     @property
+    @property
+    def to_collect_minor(self) -> int | None:
+        """The cash that is still due at the door; None: it is paid in another way."""
+        return self.outstanding_minor if self.is_cash_on_delivery else None
+
     def overpaid_minor(self) -> int:
         """No longer owed, and nobody has asked for its refund yet."""
         return max(0, self.refundable_minor - self.due_minor)

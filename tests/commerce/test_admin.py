@@ -39,6 +39,29 @@ class TestApiTokens:
 
         assert ApiToken.objects.get().warehouse == "BER"
 
+    def test_refuses_a_scope_that_no_warehouse_bounds_and_says_why(self, staff: Client) -> None:
+        Warehouse.objects.create(code="BER", name="Berlin", country="DE")
+
+        page = staff.post(ADD, FORM | {"warehouse": "BER", "scopes": ["fulfilment", "orders", "events"]})
+
+        assert page.context["adminform"].form.errors == {
+            "warehouse": ["A token of one warehouse cannot have the scope orders or events: it reaches all."]
+        }
+        assert not ApiToken.objects.exists()
+
+    def test_still_revokes_one_that_was_made_before_that_was_refused(self, staff: Client) -> None:
+        Warehouse.objects.create(code="BER", name="Berlin", country="DE")
+        tokens.issue("3PL Nord", scopes=["fulfilment", "orders"])
+        ApiToken.objects.update(warehouse="BER")
+        token = ApiToken.objects.get()
+
+        page = staff.get("/admin/commerce/apitoken/").content.decode()
+        change = page.partition('<th class="field-name"><a href="')[2].partition('"')[0]
+        staff.post(change, {"name": "3PL Nord", "scopes": token.scopes, "warehouse": "BER", "revoked": "on"})
+
+        token.refresh_from_db()
+        assert token.revoked
+
     @pytest.mark.parametrize("wrong", [{"scopes": ["all"]}, {"scopes": []}, {"name": ""}, {"warehouse": "NOWHERE"}])
     def test_refuses_what_makes_no_sense(self, staff: Client, wrong: dict[str, object]) -> None:
         page = staff.post(ADD, FORM | wrong)

@@ -8,6 +8,7 @@ from django.utils import timezone
 from commerce import tokens
 from commerce.models import ApiToken
 from commerce.tokens import PublicThrottle, TokenThrottle
+from tests.factories import make_warehouse
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.commerce.urls")]
 
@@ -141,6 +142,15 @@ class TestCommand:
     def test_refuses_what_makes_no_sense(self, options: list[str], complaint: str) -> None:
         with pytest.raises(CommandError, match=complaint):
             call_command("token", "OMS", *options)
+
+        assert not ApiToken.objects.exists()
+
+    @pytest.mark.parametrize("scope", sorted(set(tokens.SCOPES) - {"fulfilment", "inventory", "storefront"}))
+    def test_refuses_a_scope_that_no_warehouse_bounds(self, scope: str) -> None:
+        make_warehouse("BER")
+
+        with pytest.raises(CommandError, match=f"one warehouse cannot have the scope {scope}: it reaches all."):
+            call_command("token", "3PL", "--scopes", f"fulfilment,{scope}", "--warehouse", "BER")
 
         assert not ApiToken.objects.exists()
 

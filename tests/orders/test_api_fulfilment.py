@@ -75,6 +75,18 @@ class TestFulfilment:
         assert packed.json()["order_status"] == "confirmed"
         assert packed.json()["shipments"][0]["lines"][0]["quantity"] == 1
 
+    def test_takes_a_parcel_apart_which_is_no_parcel_of_its_order_any_more(self, erp: Caller, now: datetime) -> None:
+        shipment = pack_order(now=now)
+        parcel = f"fulfilment/shipments/{shipment.public_id}"
+
+        unpacked = erp.post(f"{parcel}/unpack/")
+        again = erp.post(f"{parcel}/unpack/")
+
+        assert (unpacked.status_code, again.status_code) == (200, 409)
+        assert (unpacked.json()["state"], unpacked.json()["order_status"]) == ("unpacked", "confirmed")
+        order = erp.get(f"orders/{shipment.order.public_id}/").json()
+        assert (order["shipments"], order["lines"][0]["packed"]) == ([], 0)
+
     def test_untracked_must_be_said(self, erp: Caller, now: datetime) -> None:
         shipment = pack_order(now=now)
 
@@ -128,6 +140,44 @@ class TestTokenOfOneWarehouse:
         assert listed["order_id"] == order.public_id
         assert [(line["sku"], line["warehouse_code"]) for line in listed["lines"]] == [("MUG", "BER")]
 
+    def test_reads_neither_the_shopper_s_key_nor_what_the_order_cost(self, berlin: Caller, order: Order) -> None:
+        answer = berlin.get("fulfilment/orders/")
+
+        assert set(answer.json()["results"][0]) == {
+            "order_id",
+            "order_number",
+            "status",
+            "state",
+            "fulfilment_status",
+            "payment_status",
+            "on_hold",
+            "channel",
+            "currency",
+            "cod_amount",
+            "item_count",
+            "customer_name",
+            "customer_email",
+            "customer_phone",
+            "placed_at",
+            "updated_at",
+            "ship_by_at",
+            "promised_delivery_from",
+            "promised_delivery_to",
+            "warehouse_code",
+            "shipping_address",
+            "lines",
+            "shipments",
+        }
+        assert order.tracking_token not in answer.content.decode()
+
+    @pytest.mark.parametrize(("method", "amount"), [("card", None), ("cod", "49.90")])
+    def test_reads_what_is_to_be_collected_at_the_door(
+        self, berlin: Caller, now: datetime, method: str, amount: str | None
+    ) -> None:
+        confirm_order(("MUG", 2), method=method, now=now)
+
+        assert berlin.get("fulfilment/orders/").json()["results"][0]["cod_amount"] == amount
+
     def test_packs_its_own_part_alone(self, berlin: Caller, order: Order) -> None:
         packed = berlin.post(f"fulfilment/orders/{order.public_id}/pack/")
 
@@ -151,6 +201,12 @@ class TestTokenOfOneWarehouse:
 
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
         assert Shipment.objects.get().state == "packed"
+
+    def test_does_not_take_another_warehouse_s_parcel_apart(self, berlin: Caller, order: Order, now: datetime) -> None:
+        parcels = fulfilment.pack(order.public_id, actor="ben", now=now)
+        answers = [berlin.post(f"fulfilment/shipments/{parcel.public_id}/unpack/") for parcel in parcels]
+
+        assert [answer.status_code for answer in answers] == [200, 404]
 
     def test_another_warehouse_s_order_is_not_there_for_it(self, berlin: Caller, now: datetime) -> None:
         make_product("PAN", warehouse="RTM")
