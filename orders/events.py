@@ -137,7 +137,7 @@ PAYMENT_SUCCESS = EventType(
     name="payment.success",
     summary="Money for an order was authorised, captured or collected in cash.",
     subject=ORDER,
-    serializer=serializers.PaymentEvent,
+    serializer=serializers.PaymentSuccess,
     example=examples.PAYMENT_SUCCESS,
 )
 PAYMENT_FAILED = EventType(

@@ -172,6 +172,7 @@ ORDER_RETURN_RECEIVED: Data = {
     **_RETURN,
     "received_at": "2026-11-30T08:40:00.000000Z",
     "received_by": "ben",
+    "void_expected_amount": "0.00",
     "is_complete": True,
     "lines": [_RETURNED_LINE | {"condition": "damaged"}],
 }
@@ -251,7 +252,7 @@ _PAYMENT: Data = {
     "order_state": "pending",
     "payment_status": "paid",
 }
-PAYMENT_SUCCESS: Data = _PAYMENT
+PAYMENT_SUCCESS: Data = {**_PAYMENT, "void_expected_amount": "0.00"}
 PAYMENT_FAILED: Data = {
     **_PAYMENT,
     "gateway_reference": "ch_3Qx8K1Lj",

@@ -7,6 +7,8 @@ from rest_framework.fields import Field
 
 from inventory.money import AmountField
 
+NOT_TO_BE_CAPTURED = "Of the order: authorised, and not to be captured any more. Whoever drives the gateway voids it."
+
 
 class TextOrNull(serializers.CharField):
     """An empty text is told as null: nothing is there."""
@@ -155,9 +157,7 @@ class OrderCancelled(OrderEvent):
     cancel_reason = TextOrNull(source="reason")
     is_full = serializers.BooleanField()
     refund_expected_amount = AmountField(source="order.refund_expected_minor")
-    void_expected_amount = AmountField(
-        source="order.void_expected_minor", help_text="Authorised, and not to be captured any more."
-    )
+    void_expected_amount = AmountField(source="order.void_expected_minor", help_text=NOT_TO_BE_CAPTURED)
 
 
 class ShipmentEvent(OrderEvent):
@@ -246,6 +246,7 @@ class OrderReturnInitiated(ReturnEvent):
 
 
 class OrderReturnReceived(ReturnEvent):
+    void_expected_amount = AmountField(source="order.void_expected_minor", help_text=NOT_TO_BE_CAPTURED)
     received_at = serializers.DateTimeField(source="at")
     received_by = serializers.CharField(source="actor")
     is_complete = serializers.BooleanField(source="goods_return.is_complete")
@@ -315,6 +316,10 @@ class PaymentEvent(PaymentBlock):
 
     order_state = serializers.CharField(source="order.state")
     payment_status = serializers.CharField(source="order.payment_status")
+
+
+class PaymentSuccess(PaymentEvent):
+    void_expected_amount = AmountField(source="order.void_expected_minor", help_text=NOT_TO_BE_CAPTURED)
 
 
 class PaymentFailed(PaymentEvent):

@@ -303,10 +303,10 @@ class Order(models.Model):
             return self.PaymentStatus.REFUNDED if is_full else self.PaymentStatus.PARTIALLY_REFUNDED
         if self.paid_minor >= self.due_minor and (self.paid_minor or not self.total_minor):
             return self.PaymentStatus.PAID
-        is_cancelled = self.state == self.State.CANCELLED
-        if self.authorised_minor and self.is_covered and not is_cancelled:
+        # Cancelled or sent back before it was paid, nothing is to be captured or collected any more.
+        if self.outstanding_minor and self.authorised_minor and self.is_covered:
             return self.PaymentStatus.AUTHORISED
-        if self.is_cash_on_delivery and not is_cancelled:
+        if self.outstanding_minor and self.is_cash_on_delivery:
             return self.PaymentStatus.COD_PENDING
         # Stays so until the money comes.
         if failed or self.payment_status == self.PaymentStatus.FAILED:

@@ -66,13 +66,13 @@ FIELDS = {
     "order.tracking.updated": ORDER_BLOCK | SHIPMENT_BLOCK | TRACKING,
     "order.tracking.exception": ORDER_BLOCK | SHIPMENT_BLOCK | TRACKING,
     "order.return.initiated": ORDER_BLOCK | RETURN | {"lines", "initiated_at", "initiated_by"},
-    "order.return.received": ORDER_BLOCK | RETURN | {"lines", "received_at", "received_by", "is_complete"},
+    "order.return.received": ORDER_BLOCK | RETURN | {"lines", "received_at", "received_by", "is_complete", "void_expected_amount"},
     "order.refund.requested": ORDER_BLOCK
     | REFUND
     | {"payment_gateway", "payment_reference", "requested_at", "requested_by"},
     "order.refund.processed": ORDER_BLOCK | REFUND | {"is_full", "processed_at"},
     "order.refund.failed": ORDER_BLOCK | REFUND | {"failure_code", "failure_message", "failed_at"},
-    "payment.success": PAYMENT,
+    "payment.success": PAYMENT | {"void_expected_amount"},
     "payment.failed": PAYMENT
     | {"failure_code", "failure_message", "is_retryable", "attempts_24h", "order_on_hold", "failed_at"},
     "customer.created": CUSTOMER,

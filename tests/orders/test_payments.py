@@ -8,7 +8,16 @@ import pytest
 from orders import checkout, fulfilment, payments
 from orders.models import Order, Payment, Refund
 from orders.payments import PaymentMismatch
-from tests.factories import confirm_order, make_product, pay_for, place_order, ship_order
+from tests.factories import (
+    confirm_order,
+    deliver_order,
+    make_product,
+    pay_for,
+    place_order,
+    send_back,
+    ship_order,
+    take_back,
+)
 from webhooks.models import Event
 
 pytestmark = pytest.mark.django_db
@@ -231,6 +240,25 @@ class TestRecord:
         refund = Refund.objects.get()
         assert (refund.amount_minor, refund.reason) == (4990, "Paid after it was cancelled")
 
+    def test_tells_whom_it_concerns_to_void_a_late_authorisation_of_a_cancelled_order(
+        self, told: Told, data_of: DataOf, now: datetime
+    ) -> None:
+        order = place_order()
+        checkout.cancel(order.public_id, reason="", actor="ann", now=now)
+
+        pay_for(order, kind="authorisation")
+
+        order.refresh_from_db()
+        assert (order.status, order.payment_status) == ("cancelled", "unpaid")
+        assert told(order.public_id)[-1] == "payment.success"
+        data = data_of("payment.success")
+        assert (data["kind"], data["amount"], data["void_expected_amount"]) == ("authorisation", "49.90", "49.90")
+
+    def test_asks_for_no_void_of_what_is_to_be_captured(self, data_of: DataOf) -> None:
+        pay_for(place_order(), kind="authorisation")
+
+        assert data_of("payment.success")["void_expected_amount"] == "0.00"
+
     def test_requests_the_refund_of_what_was_paid_twice(self, told: Told) -> None:
         order = place_order()
         pay_for(order, reference="ch_1")
@@ -312,6 +340,44 @@ class TestCollectCash:
 
         order.refresh_from_db()
         assert (order.payment_status, order.paid_minor) == ("cod_pending", 0)
+
+
+class TestSentBackUnpaid:
+    def test_in_full_no_cash_is_awaited(self, now: datetime) -> None:
+        order = deliver_order(method="cod")
+
+        take_back(send_back(order, 2))
+
+        order.refresh_from_db()
+        assert (order.state, order.status, order.outstanding_minor) == ("completed", "returned", 0)
+        assert order.payment_status == "unpaid"
+
+    def test_in_part_the_cash_for_the_rest_is_awaited(self, now: datetime) -> None:
+        order = deliver_order(method="cod")
+
+        take_back(send_back(order, 1))
+
+        order.refresh_from_db()
+        assert (order.state, order.outstanding_minor, order.payment_status) == ("confirmed", 2495, "cod_pending")
+
+    @pytest.mark.parametrize(
+        ("units", "status", "void"), [(2, "unpaid", "49.90"), (1, "authorised", "24.95")], ids=["in full", "in part"]
+    )
+    def test_what_is_authorised_for_it_is_to_be_voided(
+        self, units: int, status: str, void: str, data_of: DataOf, now: datetime
+    ) -> None:
+        order = place_order()
+        pay_for(order, kind="authorisation")
+        for parcel in fulfilment.pack(order.public_id, actor="ben", now=now):
+            fulfilment.ship(parcel.public_id, carrier="DHL", tracking_number="JD01", actor="ben", now=now)
+            fulfilment.deliver(parcel.public_id, delivered_at=now, actor="ben", now=now)
+
+        take_back(send_back(order, units))
+
+        order.refresh_from_db()
+        assert order.payment_status == status
+        data = data_of("order.return.received")
+        assert (data["payment_status"], data["void_expected_amount"]) == (status, void)
 
 
 class TestPayment:
