@@ -74,7 +74,7 @@ def track(
 def report(shipment_id: str, scans: Iterable[Scan], *, source: str, now: datetime) -> list[TrackingUpdate]:
     """`track`, for a courier that sends the whole history each time: what is known already changes nothing."""
     shipment = lock_shipment(shipment_id)
-    if shipment.state == Shipment.State.PACKED:
+    if shipment.shipped_at is None:
         raise InvalidTransition(f"Shipment {shipment} is {shipment.state}, not shipped.")
     timeline: list[TrackingUpdate] = list(shipment.tracking_updates.all())
     return [_find(timeline, scan) or _add(shipment, timeline, scan, source=source, now=now) for scan in in_order(scans)]

@@ -39,6 +39,13 @@ ORDER_PACKED = EventType(
     example=examples.ORDER_PACKED,
     wording=messages.PACKED,
 )
+ORDER_UNPACKED = EventType(
+    name="order.unpacked",
+    summary="A packed parcel was taken apart before it left: its units can be cancelled, or packed anew.",
+    subject=ORDER,
+    serializer=serializers.OrderUnpacked,
+    example=examples.ORDER_UNPACKED,
+)
 ORDER_SHIPPED = EventType(
     name="order.shipped",
     summary="A parcel has left its warehouse, with carrier and tracking number. Once per parcel.",
@@ -167,6 +174,7 @@ declare(
     ORDER_CREATED,
     ORDER_CONFIRMED,
     ORDER_PACKED,
+    ORDER_UNPACKED,
     ORDER_SHIPPED,
     ORDER_DELIVERED,
     ORDER_CANCELLED,

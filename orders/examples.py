@@ -97,6 +97,14 @@ ORDER_PACKED: Data = {
     "package_count": 1,
     "weight_grams": 850,
 }
+ORDER_UNPACKED: Data = {
+    **_CONFIRMED,
+    **_SHIPMENT,
+    "order_complete": False,
+    **_LINES,
+    "unpacked_at": "2026-11-24T09:05:00.000000Z",
+    "unpacked_by": "ben",
+}
 ORDER_SHIPPED: Data = {
     **_SHIPPED,
     **_SHIPMENT,

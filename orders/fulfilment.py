@@ -1,4 +1,4 @@
-"""From the shelf to the door: pack, ship, deliver."""
+"""From the shelf to the door: pack, ship, deliver; and back to the shelf: unpack."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -74,6 +74,19 @@ def pack(
         shipments.append(shipment)
     _write_packed(order, parcels)
     return shipments
+
+
+@together()
+def unpack(shipment_id: str, *, actor: str, now: datetime) -> OrderTransition:
+    """Take a parcel apart before it leaves: its units can be cancelled, or packed anew. The stock stays held."""
+    shipment = lock_shipment(shipment_id)
+    require_shipment(shipment, Shipment.State.PACKED)
+    require(shipment.order, Kind.UNPACKED)
+    shipment.state = Shipment.State.UNPACKED
+    shipment.save()
+    _count(shipment, "packed", by=-1)
+    _take_out(shipment, "packed")
+    return record(shipment.order, Kind.UNPACKED, actor=actor, now=now, shipment=shipment)
 
 
 @together()
@@ -200,10 +213,21 @@ def _write_packed(order: Order, parcels: Mapping[Warehouse, list[_Taken]]) -> No
     Allocation.objects.bulk_update([each.allocation for taken in parcels.values() for each in taken], ["packed"])
 
 
-def _count(shipment: Shipment, counter: str) -> None:
-    """Add a parcel's units to a counter of their lines."""
+def _take_out(shipment: Shipment, *counters: str) -> None:
+    """Take a parcel's units off these counters of the allocations that they came from."""
+    units = {(content.line_id, content.level_id): content.quantity for content in shipment.contents}
+    allocations = list(Allocation.objects.filter(line__in=[line_id for line_id, _ in units]))
+    for allocation in allocations:
+        taken = units.get((allocation.line_id, allocation.level_id), 0)
+        for counter in counters:
+            setattr(allocation, counter, getattr(allocation, counter) - taken)
+    Allocation.objects.bulk_update(allocations, counters)
+
+
+def _count(shipment: Shipment, counter: str, *, by: int = 1) -> None:
+    """Add a parcel's units to a counter of their lines, or with -1 take them off it."""
     for content in shipment.contents:
-        setattr(content.line, counter, getattr(content.line, counter) + content.quantity)
+        setattr(content.line, counter, getattr(content.line, counter) + by * content.quantity)
     OrderLine.objects.bulk_update([content.line for content in shipment.contents], [counter])
 
 

@@ -10,7 +10,13 @@ from orders.models import Hold, Order, OrderTransition, Payment, Refund, Return,
 
 
 def parcels(**of: Any) -> Prefetch:  # type: ignore[type-arg]
-    shipments = Shipment.objects.filter(**of).select_related("warehouse").order_by("index")
+    """But for those that were taken apart before they left: they are no parcels any more."""
+    shipments = (
+        Shipment.objects.filter(**of)
+        .exclude(state=Shipment.State.UNPACKED)
+        .select_related("warehouse")
+        .order_by("index")
+    )
     return Prefetch("shipments", shipments.prefetch_related("lines", "tracking_updates"), to_attr="parcels")
 
 

@@ -171,6 +171,11 @@ class OrderPacked(ShipmentEvent):
     weight_grams = serializers.IntegerField(source="shipment.weight_grams", allow_null=True)
 
 
+class OrderUnpacked(ShipmentEvent):
+    unpacked_at = serializers.DateTimeField(source="at")
+    unpacked_by = serializers.CharField(source="actor")
+
+
 class OrderShipped(ShipmentEvent):
     carrier = serializers.CharField(source="shipment.carrier")
     carrier_service = TextOrNull(source="shipment.carrier_service")

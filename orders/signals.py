@@ -16,6 +16,7 @@ BY_KIND: Mapping[str, EventType] = {
     OrderTransition.Kind.CREATED: events.ORDER_CREATED,
     OrderTransition.Kind.CONFIRMED: events.ORDER_CONFIRMED,
     OrderTransition.Kind.PACKED: events.ORDER_PACKED,
+    OrderTransition.Kind.UNPACKED: events.ORDER_UNPACKED,
     OrderTransition.Kind.SHIPPED: events.ORDER_SHIPPED,
     OrderTransition.Kind.DELIVERED: events.ORDER_DELIVERED,
     OrderTransition.Kind.CANCELLED: events.ORDER_CANCELLED,

@@ -196,7 +196,8 @@ def _part(order: Any, kind: str) -> str:
 def _parcel(shipment: Any, order: Any) -> Parcel:
     count = len(order.parcels)
     return Parcel(
-        title=f"Parcel {shipment.index} of {count}" if count > 1 else "Your parcel",
+        # Not its index, which counts the parcels that were taken apart too.
+        title=f"Parcel {order.parcels.index(shipment) + 1} of {count}" if count > 1 else "Your parcel",
         words=shipment.get_tracking_status_display() or shipment.get_state_display(),
         mood=mood(shipment),
         shipment=shipment,

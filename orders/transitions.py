@@ -15,6 +15,7 @@ Kind = OrderTransition.Kind
 ALLOWED_FROM: Mapping[Kind, frozenset[Order.State]] = {
     Kind.CONFIRMED: frozenset({Order.State.PENDING}),
     Kind.PACKED: frozenset({Order.State.CONFIRMED}),
+    Kind.UNPACKED: frozenset({Order.State.CONFIRMED}),
     Kind.SHIPPED: frozenset({Order.State.CONFIRMED}),
     Kind.DELIVERED: frozenset({Order.State.CONFIRMED}),
     Kind.CANCELLED: frozenset({Order.State.PENDING, Order.State.CONFIRMED}),
@@ -47,9 +48,9 @@ _MUTABLE = (
     "ship_by_at",
     "promised_from",
     "promised_to",
-)
     "pledged_from",
     "pledged_to",
+)
 
 
 class InvalidTransition(DomainError):

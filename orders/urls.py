@@ -20,6 +20,7 @@ urlpatterns = [
     path("refunds/<slug:refund_id>/result/", refunds.ResultView.as_view(), name="refund-result"),
     path("fulfilment/orders/", fulfilment.OrdersToFulfilView.as_view(), name="orders-to-fulfil"),
     path("fulfilment/orders/<slug:order_id>/pack/", fulfilment.PackView.as_view(), name="order-pack"),
+    path(f"{SHIPMENT}unpack/", fulfilment.UnpackView.as_view(), name="shipment-unpack"),
     path(f"{SHIPMENT}ship/", fulfilment.ShipView.as_view(), name="shipment-ship"),
     path(f"{SHIPMENT}tracking/", fulfilment.TrackingView.as_view(), name="shipment-tracking"),
     path(f"{SHIPMENT}deliver/", fulfilment.DeliverView.as_view(), name="shipment-deliver"),

@@ -35,6 +35,7 @@ from orders.admin.steps import (
     RETURN,
     SHIP,
     TRACK,
+    UNPACK,
     Verb,
 )
 from orders.admin.units import UnitsAdmin
@@ -234,6 +235,7 @@ class OrderAdmin(UnitsAdmin):
             "buttons": [(verb, verb is primary, _address(verb, order)) for verb in allowed],
             "units": [(verb, address) for verb, address in units.addresses(order) if verb.is_allowed(request.user)],
             "has_next": primary in allowed,
+            "may_unpack": UNPACK.is_allowed(request.user),
             "may_track": TRACK.is_allowed(request.user),
             "may_return": RETURN.is_allowed(request.user),
             "may_refund": REFUND.is_allowed(request.user),

@@ -8,15 +8,16 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseBase
-from django.shortcuts import redirect
+from django.shortcuts import get_object_or_404, redirect
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.views.decorators.http import require_POST
 
-from orders import couriers
+from orders import couriers, fulfilment
 from orders.admin.forms import ScanForm
 from orders.admin.lists import AskingAdmin, WarehouseFilter
-from orders.admin.steps import TRACK
+from orders.admin.steps import TRACK, UNPACK
 from orders.admin.verbs import named, page_of, require, take_each
 from orders.models import Shipment
 from webhooks.wording import NOTHING, badge, moment
@@ -33,6 +34,10 @@ def tracking(shipment: Shipment) -> SafeString | str:
 
 def _track(parcel: Shipment, *, scan: Mapping[str, Any], actor: str, now: datetime) -> None:
     couriers.track(parcel.public_id, **scan, source=actor, now=now)
+
+
+def _unpack(parcel: Shipment, *, actor: str, now: datetime) -> None:
+    fulfilment.unpack(parcel.public_id, actor=actor, now=now)
 
 
 @admin.register(Shipment)
@@ -62,8 +67,18 @@ class ShipmentAdmin(AskingAdmin):
     readonly_fields = ("order_link", "state_badge", "contents", "tracking", "courier_says")
 
     def get_urls(self) -> list[URLPattern]:
-        scan = self.admin_site.admin_view(self.scan_view)
-        return [path("scan/", scan, name="orders_shipment_scan"), *super().get_urls()]
+        wrap = self.admin_site.admin_view
+        return [
+            path("scan/", wrap(self.scan_view), name="orders_shipment_scan"),
+            path("<int:pk>/unpack/", wrap(require_POST(self.unpack_view)), name="orders_shipment_unpack"),
+            *super().get_urls(),
+        ]
+
+    def unpack_view(self, request: HttpRequest, pk: int) -> HttpResponseBase:
+        require(request, UNPACK)
+        parcel = get_object_or_404(Shipment.objects.select_related("order"), pk=pk)
+        take_each(request, UNPACK, [parcel], _unpack)
+        return redirect(page_of(parcel.order))
 
     def scan_view(self, request: HttpRequest) -> HttpResponseBase:
         """What the courier says of `?parcel=…`."""

@@ -32,6 +32,7 @@ class Verb:
 
 CONFIRM = Verb("confirm", "Confirm", "Confirmed")
 PACK = Verb("pack", "Mark packed", "Packed")
+UNPACK = Verb("unpack", "Unpack", "Unpacked")
 SHIP = Verb("ship", "Mark shipped", "Shipped")
 DELIVER = Verb("deliver", "Mark delivered", "Delivered")
 TRACK = Verb("deliver", "Add courier update", "Courier update added")

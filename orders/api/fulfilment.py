@@ -17,7 +17,7 @@ from rest_framework.views import APIView
 from inventory.api import within_reach
 from inventory.models import Warehouse
 from orders import couriers, fulfilment
-from orders.api.bodies import DeliverParcel, PackOrder, ShipParcel, TrackParcel
+from orders.api.bodies import DeliverParcel, Nothing, PackOrder, ShipParcel, TrackParcel
 from orders.api.shapes import MovedParcel, OrderToFulfil, PackedOrder, with_parts_of
 from orders.models import Allocation, Order, Shipment
 from webhooks.bodies import MomentFilter
@@ -61,6 +61,18 @@ class PackView(APIView):
         )
         order = shipments[0].order
         return Response(PackedOrder({"order": order, "shipments": shipments}).data, status=201)
+
+
+class UnpackView(APIView):
+    required_scopes = SCOPES
+
+    @extend_schema(request=None, responses=MovedParcel)
+    def post(self, request: Request, shipment_id: str) -> Response:
+        """A packed parcel is taken apart: what was in it can be cancelled, or packed anew."""
+        Nothing.read(request)
+        _find_parcel(request, shipment_id)
+        unpacked = fulfilment.unpack(shipment_id, actor=str(request.user), now=timezone.now())
+        return Response(MovedParcel(unpacked.shipment).data)
 
 
 class ShipView(APIView):

@@ -160,6 +160,7 @@ class Order(models.Model):
         permissions = [
             ("confirm_order", "Can confirm orders"),
             ("pack_order", "Can mark orders packed"),
+            ("unpack_order", "Can unpack parcels"),
             ("ship_order", "Can mark orders shipped"),
             ("deliver_order", "Can mark orders delivered"),
             ("cancel_order", "Can cancel orders"),
@@ -242,11 +243,11 @@ class Order(models.Model):
         return max(0, self.due_minor - self.refundable_minor)
 
     @property
-    @property
     def to_collect_minor(self) -> int | None:
         """The cash that is still due at the door; None: it is paid in another way."""
         return self.outstanding_minor if self.is_cash_on_delivery else None
 
+    @property
     def overpaid_minor(self) -> int:
         """No longer owed, and nobody has asked for its refund yet."""
         return max(0, self.refundable_minor - self.due_minor)

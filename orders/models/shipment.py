@@ -1,5 +1,7 @@
 """A parcel on its way: one warehouse, one tracking number, and what the courier said about it."""
 
+from typing import ClassVar
+
 from django.db import models
 from django.db.models import Q
 from django.utils.functional import cached_property
@@ -28,8 +30,11 @@ class TrackingStatus(models.TextChoices):
 class Shipment(models.Model):
     class State(models.TextChoices):
         PACKED = "packed", "Packed"
+        UNPACKED = "unpacked", "Unpacked"
         SHIPPED = "shipped", "Shipped"
         DELIVERED = "delivered", "Delivered"
+
+    ON_THE_WAY: ClassVar = frozenset({State.PACKED, State.SHIPPED, State.DELIVERED})
 
     public_id = PublicIdField("shp")
     order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="shipments")
@@ -58,7 +63,8 @@ class Shipment(models.Model):
         constraints = [
             models.UniqueConstraint("order", "index", name="shipment_index_once_per_order"),
             models.CheckConstraint(
-                name="shipment_left_when_shipped", condition=Q(state="packed") | Q(shipped_at__isnull=False)
+                name="shipment_left_when_shipped",
+                condition=Q(state__in=["packed", "unpacked"]) | Q(shipped_at__isnull=False),
             ),
             models.CheckConstraint(
                 name="shipment_arrived_when_delivered", condition=~Q(state="delivered") | Q(delivered_at__isnull=False)
@@ -75,8 +81,10 @@ class Shipment(models.Model):
 
     @property
     def order_complete(self) -> bool:
-        """Whether all of the order has come as far as this parcel has."""
-        # A state of a parcel is also the name of the lines' counter of units that reached it.
+        """Whether all of the order has come as far as this parcel has; False once it is no parcel any more."""
+        if self.state not in self.ON_THE_WAY:
+            return False
+        # Such a state of a parcel is also the name of the lines' counter of units that reached it.
         return all(getattr(line, self.state) == line.wanted for line in self.order.items)
 
     @property

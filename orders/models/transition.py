@@ -15,6 +15,7 @@ class OrderTransition(Fact):
         CREATED = "created", "Placed"
         CONFIRMED = "confirmed", "Confirmed"
         PACKED = "packed", "Packed"
+        UNPACKED = "unpacked", "Unpacked"
         SHIPPED = "shipped", "Shipped"
         DELIVERED = "delivered", "Delivered"
         CANCELLED = "cancelled", "Cancelled"

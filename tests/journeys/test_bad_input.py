@@ -255,6 +255,7 @@ CALLS = [
         for name, value in (
             ("type", "order.lost"),
             ("type", EMOJI),
+            ("types", "order.created"),
             ("page_size", 0),
             ("page_size", HUGE),
             ("after", LONG),
@@ -267,6 +268,9 @@ CALLS = [
         Call(f"GET {path}={value}", None, 400, "validation_error", path.partition("?")[2])
         for path, value in (
             ("orders/?status", "lost"),
+            ("orders/?stats", "late"),
+            ("orders/?page_size", "abc"),
+            ("products/?page_size", HUGE),
             ("orders/?placed_since", "yesterday"),
             ("orders/?placed_until", "9999-12-31T23:59:59-14:00"),
             ("fulfilment/orders/?status", EMOJI),
@@ -341,6 +345,7 @@ PROTECTED = [
     "POST refunds/$refund/result/",
     "GET fulfilment/orders/",
     "POST fulfilment/shipments/$packed/ship/",
+    "POST fulfilment/shipments/$packed/unpack/",
     "POST products/",
     "PATCH products/MUG/",
     "GET inventory/",

@@ -36,6 +36,9 @@ COUNTED = {
 }
 
 
+TAKEN_BACK = {"order.unpacked": ("packed",)}
+
+
 class Shop:
     """Takes random steps of random orders; what the rules refuse is not taken."""
 
@@ -46,6 +49,7 @@ class Shop:
             *[self.pay] * 4,
             *[self.pack] * 3,
             *[self.ship] * 3,
+            self.unpack,
             *[self.deliver] * 3,
             self.confirm,
             self.scan,
@@ -100,6 +104,10 @@ class Shop:
     def ship(self, order: Order) -> None:
         for parcel in Shipment.objects.filter(order=order):
             fulfilment.ship(parcel.public_id, carrier="DHL", tracking_number=f"JD{parcel.pk}", now=self.now, **BY)
+
+    def unpack(self, order: Order) -> None:
+        for parcel in Shipment.objects.filter(order=order):
+            fulfilment.unpack(parcel.public_id, now=self.now, **BY)
 
     def deliver(self, order: Order) -> None:
         for parcel in Shipment.objects.filter(order=order):
@@ -165,8 +173,12 @@ class Reader:
             self._pay(self.orders[order_id], data, succeeded=kind == "payment.success")
         if counter := COUNTED.get(kind):
             self.units[order_id] += Counter({f"{line['sku']} {counter}": line["quantity"] for line in data["lines"]})
+        for counter in TAKEN_BACK.get(kind, ()):
+            self.units[order_id] -= Counter({f"{line['sku']} {counter}": line["quantity"] for line in data["lines"]})
         if "shipment_id" in data and kind in COUNTED:
             self.parcels[order_id][data["shipment_id"]] = data.get("tracking_number")
+        elif kind in TAKEN_BACK:
+            del self.parcels[order_id][data["shipment_id"]]
 
     @staticmethod
     def _pay(order: dict[str, Any], data: dict[str, Any], *, succeeded: bool) -> None:
@@ -219,7 +231,8 @@ def as_known(order: Order) -> dict[str, Any]:
         "total_amount": to_text(order.total_minor, order.currency),
         "units": {name: count for name, count in units.items() if count},
         "parcels": {
-            parcel.public_id: parcel.tracking_number or None for parcel in Shipment.objects.filter(order=order)
+            parcel.public_id: parcel.tracking_number or None
+            for parcel in Shipment.objects.filter(order=order).exclude(state="unpacked")
         },
     }
 

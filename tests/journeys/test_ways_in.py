@@ -202,6 +202,8 @@ on("order.confirmed", "inbound", placed, lambda f, o: f.message("stripe", stripe
 on("order.packed", "api", confirmed, lambda f, o: f.api(f"fulfilment/orders/{o.public_id}/pack/"))
 on("order.packed", "admin", confirmed, lambda f, o: f.press("pack", o))
 on("order.packed", "inbound", confirmed, lambda f, o: f.message("standard", of(o, "standard_shipment_packed")))
+on("order.unpacked", "api", packed, lambda f, s: f.api(f"fulfilment/shipments/{s.public_id}/unpack/"))
+on("order.unpacked", "admin", packed, lambda f, s: f.admin(f"orders/shipment/{s.pk}/unpack/", {}))
 on("order.shipped", "api", packed, lambda f, s: f.api(f"fulfilment/shipments/{s.public_id}/ship/", SHIP))
 on("order.shipped", "inbound", packed, lambda f, s: f.message("standard", of(s.order, "standard_shipment_shipped")))
 on("order.delivered", "api", shipped, lambda f, s: f.api(f"fulfilment/shipments/{s.public_id}/deliver/"))

@@ -6,7 +6,7 @@ import pytest
 from orders import checkout, couriers, events, fulfilment, holds, refunds, returns
 from orders.models import Order
 from orders.returns import Receipt, Wish
-from tests.factories import NOW, make_cart, make_product, pay_for, place_order, ship_order
+from tests.factories import NOW, make_cart, make_product, pack_order, pay_for, place_order, ship_order
 from webhooks import catalogue
 from webhooks.catalogue import EventType
 from webhooks.models import Event
@@ -41,6 +41,7 @@ FIELDS = {
     | {"lines", "payment_id", "payment_method", "payment_gateway", "ship_by_at", "hold_expires_at"},
     "order.confirmed": ORDER_BLOCK | PROMISED | {"lines", "confirmed_at", "confirmed_by"},
     "order.packed": ORDER_BLOCK | SHIPMENT_BLOCK | {"lines", "packed_at", "packed_by", "package_count", "weight_grams"},
+    "order.unpacked": ORDER_BLOCK | SHIPMENT_BLOCK | {"lines", "unpacked_at", "unpacked_by"},
     "order.shipped": ORDER_BLOCK
     | SHIPMENT_BLOCK
     | {"lines", "carrier", "carrier_service", "tracking_number", "tracking_url", "shipped_at", "estimated_delivery_at"},
@@ -66,7 +67,9 @@ FIELDS = {
     "order.tracking.updated": ORDER_BLOCK | SHIPMENT_BLOCK | TRACKING,
     "order.tracking.exception": ORDER_BLOCK | SHIPMENT_BLOCK | TRACKING,
     "order.return.initiated": ORDER_BLOCK | RETURN | {"lines", "initiated_at", "initiated_by"},
-    "order.return.received": ORDER_BLOCK | RETURN | {"lines", "received_at", "received_by", "is_complete", "void_expected_amount"},
+    "order.return.received": ORDER_BLOCK
+    | RETURN
+    | {"lines", "received_at", "received_by", "is_complete", "void_expected_amount"},
     "order.refund.requested": ORDER_BLOCK
     | REFUND
     | {"payment_gateway", "payment_reference", "requested_at", "requested_by"},
@@ -89,6 +92,8 @@ def walk(now: datetime) -> None:
     for hour, status in enumerate(("attempt_failed", "delivered")):
         couriers.track(shipment.public_id, status=status, occurred_at=now.replace(hour=hour), source="dhl", now=now)
     send_back(shipment.order, now)
+    unpacked = pack_order(("MUG", 1))
+    fulfilment.unpack(unpacked.public_id, actor="ben", now=now)
     declined = place_order(("MUG", 1))
     pay_for(declined, reference="ch_0", result="failed")
     holds.place(declined.public_id, kind="fraud", reason="Many failures", actor="ann", now=now)

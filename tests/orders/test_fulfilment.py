@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from inventory.models import StockLevel
-from orders import checkout, fulfilment
-from orders.models import Order, OrderLine, Payment, Shipment
+from orders import checkout, couriers, fulfilment
+from orders.models import Allocation, Order, OrderLine, Payment, Shipment
 from orders.payments import PaymentMismatch
 from orders.transitions import InvalidTransition
 from tests.factories import add_stock, confirm_order, make_product, pack_order, place_order, ship_order
@@ -135,6 +135,83 @@ class TestPack:
             fulfilment.pack(order.public_id, actor="ben", now=now)
 
         assert Shipment.objects.count() == 1
+
+
+class TestUnpack:
+    def test_takes_the_parcel_apart_and_leaves_the_stock_held(self, told: Told, data_of: DataOf, now: datetime) -> None:
+        shipment = pack_order()
+
+        fulfilment.unpack(shipment.public_id, actor="ben", now=now)
+
+        order = Order.objects.get()
+        assert (order.status, order.fulfilment_status) == ("confirmed", "unfulfilled")
+        assert (counters(order), levels()) == ([(0, 0, 0)], [(10, 2)])
+        assert Allocation.objects.get().packed == 0
+        assert told(order.public_id)[-1] == "order.unpacked"
+        data = data_of("order.unpacked")
+        assert (data["shipment_id"], data["unpacked_by"], data["order_complete"]) == (shipment.public_id, "ben", False)
+        assert [(line["sku"], line["quantity"]) for line in data["lines"]] == [("MUG", 2)]
+
+    def test_lets_the_units_be_packed_anew_in_another_parcel(self, data_of: DataOf, now: datetime) -> None:
+        shipment = pack_order()
+        fulfilment.unpack(shipment.public_id, actor="ben", now=now)
+
+        (anew,) = fulfilment.pack(shipment.order.public_id, actor="ben", now=now)
+        fulfilment.ship(anew.public_id, carrier="DHL", tracking_number="JD01", actor="ben", now=now)
+
+        order = Order.objects.get()
+        assert (order.status, counters(order), levels()) == ("shipped", [(2, 2, 0)], [(8, 0)])
+        assert (anew.index, data_of("order.shipped")["order_complete"]) == (2, True)
+
+    def test_lets_the_units_be_cancelled(self, now: datetime) -> None:
+        shipment = pack_order(method="cod")
+        fulfilment.unpack(shipment.public_id, actor="ben", now=now)
+
+        checkout.cancel(shipment.order.public_id, reason="fraud", actor="ann", now=now)
+
+        assert (Order.objects.get().status, levels()) == ("cancelled", [(10, 0)])
+
+    def test_is_possible_on_hold(self, now: datetime) -> None:
+        shipment = pack_order()
+        Order.objects.update(on_hold=True)
+
+        fulfilment.unpack(shipment.public_id, actor="ben", now=now)
+
+        assert Order.objects.get().status == "on_hold"
+
+    def test_leaves_the_other_parcels_of_a_line_as_they_are(self, now: datetime) -> None:
+        product = make_product("MUG", on_hand=2, warehouse="BER")
+        add_stock(product, on_hand=2, warehouse="MUC")
+        order = confirm_order(("MUG", 3))
+        first, second = fulfilment.pack(order.public_id, actor="ben", now=now)
+
+        fulfilment.unpack(first.public_id, actor="ben", now=now)
+
+        left = second.contents[0].quantity
+        assert counters(order) == [(left, 0, 0)]
+        assert list(Allocation.objects.filter(packed__gt=0).values_list("level", "packed")) == [
+            (second.contents[0].level_id, left)
+        ]
+
+    def test_refuses_what_has_left(self, told: Told, now: datetime) -> None:
+        shipment = ship_order()
+
+        with pytest.raises(InvalidTransition, match="is shipped, not packed"):
+            fulfilment.unpack(shipment.public_id, actor="ben", now=now)
+
+        assert counters(Order.objects.get()) == [(2, 2, 0)]
+        assert "order.unpacked" not in told(shipment.order.public_id)
+
+    def test_leaves_nothing_to_ship_to_track_or_to_unpack_again(self, now: datetime) -> None:
+        shipment = pack_order()
+        fulfilment.unpack(shipment.public_id, actor="ben", now=now)
+
+        with pytest.raises(InvalidTransition, match="is unpacked, not packed"):
+            fulfilment.unpack(shipment.public_id, actor="ben", now=now)
+        with pytest.raises(InvalidTransition, match="is unpacked, not packed"):
+            fulfilment.ship(shipment.public_id, carrier="DHL", tracking_number="JD01", actor="ben", now=now)
+        with pytest.raises(InvalidTransition, match="is unpacked, not shipped"):
+            couriers.track(shipment.public_id, status="in_transit", occurred_at=now, source="dhl", now=now)
 
 
 class TestShip:

@@ -140,7 +140,7 @@ def check_units(order: Order) -> None:
 def check_stock() -> None:
     """What is reserved is what open allocations hold."""
     for level in StockLevel.objects.all():
-        gone = ShipmentLine.objects.filter(level=level).exclude(shipment__state="packed")
+        gone = ShipmentLine.objects.filter(level=level).exclude(shipment__state__in=["packed", "unpacked"])
         held = total(Allocation.objects.filter(level=level), "quantity")
         assert level.reserved == held - total(gone, "quantity")
 
@@ -193,7 +193,7 @@ class Shop(RuleBasedStateMachine):
         """Towards the customer, as orders mostly do."""
         for _ in range(steps):
             order.refresh_from_db()
-            parcel = order.shipments.exclude(state="delivered").order_by("-pk").first()
+            parcel = order.shipments.filter(state__in=["packed", "shipped"]).order_by("-pk").first()
             if parcel is not None and parcel.state == Shipment.State.SHIPPED:
                 self.attempt(fulfilment.deliver, parcel.public_id, delivered_at=self.now, actor="ben")
             elif parcel is not None:
@@ -236,6 +236,10 @@ class Shop(RuleBasedStateMachine):
     def pack(self, order: Order, units: int, whole: bool) -> None:
         quantities = None if whole else {order.items[-1].public_id: units}
         self.attempt(fulfilment.pack, order.public_id, quantities=quantities, actor="ben")
+
+    @step(Shipment)
+    def unpack(self, parcel: Shipment) -> None:
+        self.attempt(fulfilment.unpack, parcel.public_id, actor="ben")
 
     @step(Shipment)
     def ship(self, parcel: Shipment) -> None:

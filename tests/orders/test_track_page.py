@@ -187,6 +187,16 @@ class TestPage:
         assert f'datetime="{NOW + timedelta(hours=5):%Y-%m-%dT%H}' in steps
         assert f'datetime="{NOW + timedelta(hours=30):%Y-%m-%dT%H}' not in steps
 
+    def test_counts_no_parcel_that_was_taken_apart(self, client: Client) -> None:
+        first, second = two_parcels()
+        fulfilment.unpack(first.public_id, actor="ben", now=NOW)
+        assert "Your parcel" in read(client, second.order)
+
+        fulfilment.pack(second.order.public_id, actor="ben", now=NOW)
+
+        said = read(client, second.order)
+        assert ("Parcel 1 of 2" in said, "Parcel 2 of 2" in said, "Unpacked" in said) == (True, True, False)
+
     def test_names_what_was_cancelled(self, client: Client) -> None:
         order = place_order(now=NOW)
         checkout.cancel(order.public_id, reason="customer_request", actor="ann", now=NOW)
