@@ -1,7 +1,7 @@
-"""django-q2's ORM broker, made instant on PostgreSQL, with the doorbell and the clock of the delivery engine.
+"""django-q2's ORM broker, made instant on PostgreSQL, with the doorbell of the delivery engine.
 
 The rows of the domain are the truth; a task on this queue only says that something is due. Losing one loses nothing:
-once a second the clock looks for itself.
+once a second `webhooks.clock` looks for itself.
 """
 
 import logging
@@ -18,15 +18,14 @@ from django_q.conf import Conf
 from django_q.models import OrmQ
 from django_q.tasks import async_task
 
-from webhooks import claims, timers
-
 logger = logging.getLogger(__name__)
 
 CHANNEL = "django_q"
 BELL = "bell"
 # What a ring of each bell runs. Another app hangs its own here: a ring for one kind of work says nothing of another.
 bells = {BELL: "webhooks.tasks.drain"}
-TICK_S = 1.0
+# How long the queue listens before it looks whether it is to stop.
+WAIT_S = 1.0
 RECONNECT_S = 0.5
 
 
@@ -40,12 +39,12 @@ def ring(bell: str = BELL) -> None:
 @cache
 def _ringer(bell: str) -> Callable[[], None]:
     def ring_it() -> None:
-        _ring_now(bell)
+        ring_now(bell)
 
     return ring_it
 
 
-def _ring_now(bell: str) -> None:
+def ring_now(bell: str = BELL) -> None:
     async_task(bells[bell], broker=_Bell(bell))
 
 
@@ -96,14 +95,11 @@ class InstantBroker(_Claiming):
 
     def __init__(self, list_key: str | None = None) -> None:
         super().__init__(list_key)
-        self._ticked = 0.0
-        self._ran: dict[timers.Timer, float] = {}
         self._listener: Any = None
 
     def dequeue(self) -> list[tuple[int, str]]:
         """Tasks, or none after at most a second. Outlives a restart of the database."""
         try:
-            self._tick()
             tasks = self._claim()
             if not tasks:
                 self._wait()
@@ -113,24 +109,6 @@ class InstantBroker(_Claiming):
             time.sleep(RECONNECT_S)
             return []
         return tasks
-
-    def _tick(self) -> None:
-        """Once a second: what a lost wake-up, a due retry, a lost worker or a timer left to do."""
-        if time.monotonic() - self._ticked < TICK_S:
-            return
-        self._ticked = time.monotonic()
-        self.get_connection()
-        now = timezone.now()
-        claims.recover_leases(now)
-        if claims.anything_due(now):
-            _ring_now(BELL)
-        self._start_timers()
-
-    def _start_timers(self) -> None:
-        for timer in timers.registered:
-            if self._ticked - self._ran.get(timer, 0) >= timer.seconds:
-                self._ran[timer] = self._ticked
-                async_task(timer.path, broker=self)
 
     def _claim(self) -> list[tuple[int, str]]:
         """One statement, and two clusters never get the same task. On SQLite a look first: an UPDATE takes the lock."""
@@ -147,7 +125,7 @@ class InstantBroker(_Claiming):
             return list(cursor.fetchall())
 
     def _wait(self) -> None:
-        """Until something is enqueued, or the next tick."""
+        """Until something is enqueued, or for WAIT_S."""
         if connection.vendor != "postgresql":
             time.sleep(Conf.POLL)
             return
@@ -156,9 +134,8 @@ class InstantBroker(_Claiming):
             with self._listener.cursor() as cursor:
                 cursor.execute(f"LISTEN {CHANNEL}")
             return  # What was enqueued before is claimed first.
-        left = self._ticked + TICK_S - time.monotonic()
         with self._listener.wrap_database_errors:
-            for _ in self._listener.connection.notifies(timeout=max(left, 0), stop_after=1):
+            for _ in self._listener.connection.notifies(timeout=WAIT_S, stop_after=1):
                 return
 
     def _disconnect(self) -> None:

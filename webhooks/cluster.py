@@ -1,9 +1,10 @@
-"""Makes django-q2's cluster outlive `kill -9` of any of its workers.
+"""django-q2's cluster, with a clock beside its workers, made to outlive `kill -9` of any of its processes.
 
 multiprocessing's queues and shared values keep a lock while a process waits or writes: kill the process that holds it,
 and every other one waits for ever. What a message socket and a single aligned float do needs no lock.
 """
 
+import logging
 import pickle
 import select
 import socket
@@ -12,6 +13,13 @@ import time
 from contextlib import nullcontext
 from multiprocessing.sharedctypes import RawValue
 from typing import Any
+
+from django import db
+from django_q import cluster as django_q
+
+from webhooks import clock
+
+logger = logging.getLogger(__name__)
 
 MESSAGE_LIMIT = 1 << 20
 
@@ -55,8 +63,42 @@ def shared_timer(kind: str, initial: float) -> Any:
     return timer
 
 
-def install() -> None:
-    if sys.platform == "linux":
-        from django_q import cluster
+class Sentinel(django_q.Sentinel):  # type: ignore[misc]
+    """Starts and replaces the processes of a cluster; one of them is the clock."""
 
-        cluster.Queue, cluster.Value = MessageQueue, shared_timer
+    def spawn_cluster(self) -> None:
+        super().spawn_cluster()
+        self._spawn_clock()
+
+    def _spawn_clock(self) -> None:
+        alive = django_q.Value("f", clock.HANGS_AFTER_S)
+        self.clock = django_q.get_mp_context().Process(target=clock.run, args=(alive,), daemon=True)
+        # The guard counts it down, and asks for another clock when it comes to nothing.
+        self.clock.timer = alive
+        self.pool.append(self.clock)
+        self.clock.start()
+
+    def reincarnate(self, process: Any) -> None:
+        if process is not self.clock:
+            super().reincarnate(process)
+            return
+        logger.error("The clock of the cluster has %s: starting another.", "hung" if process.is_alive() else "ended")
+        db.connections.close_all()
+        process.kill()
+        process.join(1)
+        self.pool.remove(process)
+        self._spawn_clock()
+        self.reincarnations += 1
+
+    def stop(self) -> None:
+        # Out of the pool first: each that is in it is sent the word to stop by the queue of the workers.
+        self.pool.remove(self.clock)
+        self.clock.terminate()
+        super().stop()
+        self.clock.join(clock.STOP_WITHIN_S + clock.TICK_S)
+
+
+def install() -> None:
+    django_q.Sentinel = Sentinel
+    if sys.platform == "linux":
+        django_q.Queue, django_q.Value = MessageQueue, shared_timer

@@ -32,8 +32,8 @@ MINUTE, HOUR = 60, 3600
 LADDER: Sequence[int] = (5, 30, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 6 * HOUR)
 # A parcel may be reported on long before its number is attached: at the last step's pace, for so long.
 WAITS_FOR = timedelta(days=30)
-# A run ends well within django-q2's `timeout`, and rings for the next one.
-RUN_S = 10.0
+# A run may have the only worker, which retries wait for; it rings for the next one, and they take turns.
+RUN_S = 0.2
 BATCH = 100
 TICK_S = 2
 KEEP = {State.PROCESSED: timedelta(days=30), State.IGNORED: timedelta(days=30), State.PARKED: timedelta(days=90)}

@@ -22,12 +22,12 @@ def database_url() -> str:
     return urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}").geturl()
 
 
-def start(*command: str, log: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
-    """A Python with the product's settings; `command` is what follows `python`."""
+def start(*command: str, log: IO[bytes] | None = None, url: str | None = None) -> subprocess.Popen[bytes]:
+    """A Python with the product's settings, on the database at `url`, or ours; `command` is what follows `python`."""
     environment = {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "tests.chaos.settings",
-        "DATABASE_URL": database_url(),
+        "DATABASE_URL": url or database_url(),
         "WORKERS": "2",
     }
     return subprocess.Popen(
@@ -40,21 +40,21 @@ def start(*command: str, log: IO[bytes] | None = None) -> subprocess.Popen[bytes
     )
 
 
-def run(code: str) -> int:
+def run(code: str, *, url: str | None = None) -> int:
     """Run `code` in a process of its own, with Django set up; its return code, negative for a signal."""
-    with start("-c", f"import django; django.setup()\n{code}") as process:
+    with start("-c", f"import django; django.setup()\n{code}", url=url) as process:
         return process.wait(30)
 
 
 class Running:
     """A process of the product with all it has started."""
 
-    def __init__(self, *command: str, log: IO[bytes] | None = None) -> None:
-        self._command, self._log = command, log
+    def __init__(self, *command: str, log: IO[bytes] | None = None, url: str | None = None) -> None:
+        self._command, self._log, self._url = command, log, url
         self.start()
 
     def start(self) -> None:
-        self.process = start(*self._command, log=self._log)
+        self.process = start(*self._command, log=self._log, url=self._url)
 
     def kill(self) -> None:
         """All of it at once, as when its machine goes down; orphans too."""
@@ -78,13 +78,13 @@ class Running:
 class Cluster(Running):
     """A running `qcluster`."""
 
-    SIZE = 5  # Sentinel, two workers, monitor and pusher.
+    SIZE = 6  # Sentinel, two workers, monitor, pusher and clock.
 
-    def __init__(self, log: IO[bytes] | None = None) -> None:
-        super().__init__("-m", "django", "qcluster", log=log)
+    def __init__(self, log: IO[bytes] | None = None, url: str | None = None) -> None:
+        super().__init__("-m", "django", "qcluster", log=log, url=url)
 
     def workers(self) -> list[int]:
-        """And, last, monitor and pusher: the sentinel starts its workers first, and replaces what dies."""
+        """And, last, monitor, pusher and clock: the sentinel starts its workers first, and replaces what dies."""
         [sentinel] = psutil.Process(self.process.pid).children()
         started = sorted(sentinel.children(), key=lambda child: (child.create_time(), child.pid))
         return [child.pid for child in started]
@@ -94,9 +94,9 @@ class Cluster(Running):
 
 
 @contextmanager
-def running_cluster() -> Iterator[Cluster]:
+def running_cluster(*, url: str | None = None) -> Iterator[Cluster]:
     """Up and waiting for work; whatever is left of it is ended."""
-    cluster = Cluster()
+    cluster = Cluster(url=url)
     try:
         wait_until(cluster.is_whole, what="cluster with two workers", timeout_s=60)
         yield cluster

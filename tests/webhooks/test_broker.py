@@ -11,35 +11,22 @@ from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 
 from tests.webhooks.factories import happen, make_subscription
-from webhooks import broker, claims, timers
+from webhooks import broker
 from webhooks.broker import BELL, InstantBroker, ring
-from webhooks.models import Attempt, Delivery
+from webhooks.models import Delivery
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture(autouse=True)
-def _no_timers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timers, "registered", [])
-
-
 @pytest.fixture
 def queue() -> Iterator[InstantBroker]:
-    """One whose clock has just ticked."""
     instant = InstantBroker("commerce")
-    instant._ticked = time.monotonic()
     yield instant
     instant._disconnect()
 
 
 def functions(tasks: list[tuple[int, str]]) -> list[str]:
     return [SignedPackage.loads(payload)["func"] for _, payload in tasks]
-
-
-def tick(queue: InstantBroker) -> list[str]:
-    """What the queue has for its workers a second later."""
-    queue._ticked -= broker.TICK_S
-    return functions(queue.dequeue() or [])
 
 
 class TestRing:
@@ -95,6 +82,11 @@ class TestRing:
 
         assert Delivery.objects.get().event == event
 
+    def test_is_none_of_the_clusters_own_tasks(self) -> None:
+        ring()
+
+        assert OrmQ.objects.get().key == BELL
+
     def test_asks_for_a_drain(self, queue: InstantBroker) -> None:
         ring()
 
@@ -134,7 +126,6 @@ class TestDequeue:
 
         def take_all(_: int) -> list[int]:
             mine = InstantBroker("commerce")
-            mine._ticked = time.monotonic() + 60
             together.wait()
             taken = []
             while tasks := mine._claim():
@@ -147,13 +138,13 @@ class TestDequeue:
 
         assert len(taken) == len(set(taken)) == 60
 
-    def test_waits_no_longer_than_to_the_next_tick(self, queue: InstantBroker) -> None:
+    def test_waits_no_longer_than_a_second_for_a_task(self, queue: InstantBroker) -> None:
+        queue.dequeue()
         started = time.monotonic()
 
-        while queue.dequeue() == [] and time.monotonic() - queue._ticked < broker.TICK_S * 0.9:
-            pass
+        assert queue.dequeue() == []
 
-        assert time.monotonic() - started < broker.TICK_S + 0.3
+        assert time.monotonic() - started < broker.WAIT_S + 0.3
 
     def test_outlives_a_database_that_goes_away(self, queue: InstantBroker, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(broker, "RECONNECT_S", 0.01)
@@ -201,8 +192,8 @@ class TestOnPostgres:
         caller.join()
 
         assert functions(tasks) == ["webhooks.tasks.drain"]
-        # Without a wake-up it would have waited for the next tick.
-        assert woken - heard[0] < broker.TICK_S / 2
+        # Without a wake-up it would have listened for a second.
+        assert woken - heard[0] < broker.WAIT_S / 2
 
     def test_survives_the_end_of_its_connections(self, queue: InstantBroker, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(broker, "RECONNECT_S", 0.01)
@@ -219,55 +210,3 @@ class TestOnPostgres:
 
         taken = [functions(queue.dequeue()) for _ in range(3)]
         assert ["webhooks.tasks.drain"] in taken
-
-
-class TestClock:
-    def test_rings_when_something_is_due_that_nobody_rang_for(self, queue: InstantBroker) -> None:
-        make_subscription()
-        happen()
-        OrmQ.objects.all().delete()
-
-        assert tick(queue) == ["webhooks.tasks.drain"]
-
-    def test_is_silent_when_nothing_is_due(self, queue: InstantBroker) -> None:
-        make_subscription()
-        happen()
-        OrmQ.objects.all().delete()
-        Delivery.objects.update(next_attempt_at=timezone.now() + timedelta(minutes=1))
-
-        assert tick(queue) == []
-
-    def test_ticks_once_a_second(self, queue: InstantBroker) -> None:
-        make_subscription()
-        happen()
-        OrmQ.objects.all().delete()
-
-        assert queue.dequeue() == []
-
-    def test_recovers_what_a_lost_worker_held(self, queue: InstantBroker) -> None:
-        make_subscription()
-        happen()
-        OrmQ.objects.all().delete()
-        claims.claim(1, owner="w1", now=timezone.now())
-        Delivery.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
-
-        assert tick(queue) == ["webhooks.tasks.drain"]
-        assert Attempt.objects.get().reason == "worker_lost"
-
-    def test_runs_timers_in_their_time(self, queue: InstantBroker, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(timers, "registered", [timers.Timer("shop.often", 1), timers.Timer("shop.seldom", 60)])
-
-        def due() -> set[str]:
-            names = tick(queue)
-            while more := queue._claim():
-                names += functions(more)
-            return set(names)
-
-        assert due() == {"shop.often", "shop.seldom"}
-        time.sleep(1)
-        assert due() == {"shop.often"}
-
-    def test_bell_is_none_of_the_clusters_own_tasks(self) -> None:
-        ring()
-
-        assert OrmQ.objects.get().key == BELL
