@@ -14,6 +14,7 @@ from rest_framework.request import Request
 from rest_framework.throttling import SimpleRateThrottle
 
 from commerce.models import ApiToken
+from webhooks.prepared import Prepared
 
 if TYPE_CHECKING:
     # That module imports this one: the settings name these classes as the defaults of every view.
@@ -55,15 +56,19 @@ class Principal:
         return self.name
 
 
+# By its prefix, which the database keeps unique.
+_usable: Prepared[ApiToken] = Prepared(lambda prefix: ApiToken.objects.get_usable_keys().filter(prefix=prefix))
+
+
 def read_token(request: HttpRequest) -> ApiToken | None:
     """The token of `Authorization: Bearer …`, None without one; one query. Raises AuthenticationFailed."""
     scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer":
         return None
-    try:
-        token = cast(ApiToken, ApiToken.objects.get_from_key(secret.strip()))
-    except ApiToken.DoesNotExist:
-        raise AuthenticationFailed("This token is unknown or was revoked.") from None
+    secret = secret.strip()
+    token = next((token for token in _usable(secret.partition(".")[0]) if token.is_valid(secret)), None)
+    if token is None:
+        raise AuthenticationFailed("This token is unknown or was revoked.")
     if token.expiry_date is not None and token.expiry_date <= timezone.now():
         raise AuthenticationFailed(f"This token expired on {token.expiry_date:%Y-%m-%d}.")
     return token

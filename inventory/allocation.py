@@ -10,6 +10,7 @@ from django.db.models import QuerySet
 
 from inventory.models import Product, StockLevel
 from inventory.stock import InsufficientStock
+from webhooks.prepared import Prepared
 
 # Every group of twelve warehouses, so the fewest are found for certain; of more, a small group in bounded time.
 GROUPS_TRIED = 2**12
@@ -28,23 +29,30 @@ def plan(lines: Sequence[tuple[Product, int]], *, country: str, now: datetime) -
     wanted: Counter[Product] = Counter()
     for product, quantity in lines:
         wanted[product] += quantity
-    warehouses = _warehouses(StockLevel.objects.all(), wanted, country=country)
+    warehouses = _warehouses(_offered_of([product.pk for product in wanted]), country=country)
     if _shortage(wanted, warehouses):
         # What unpaid orders have held for too long is for sale, too.
-        warehouses = _warehouses(StockLevel.objects.with_lapsed(now), wanted, country=country)
+        lapsed = StockLevel.objects.with_lapsed(now)
+        warehouses = _warehouses(_levels(lapsed, [product.pk for product in wanted]), country=country)
         if short := _shortage(wanted, warehouses):
             raise InsufficientStock(short)
     units = {product.pk: quantity for product, quantity in wanted.items()}
     return _share_out(lines, _fewest(warehouses, units))
 
 
-def _warehouses(levels: QuerySet[StockLevel], products: Iterable[Product], *, country: str) -> list[Shelves]:
-    """What may be taken from each warehouse, by priority; those without any of it are left out. One query."""
-    offered = levels.filter(product__in=list(products), warehouse__is_active=True).select_related(
-        "product", "warehouse"
-    )
+def _levels(levels: QuerySet[StockLevel], products: Sequence[int]) -> QuerySet[StockLevel]:
+    """Of the products with these keys, in active warehouses, by priority."""
+    offered = levels.filter(product__in=products, warehouse__is_active=True)
+    return offered.select_related("product", "warehouse").order_by("warehouse__priority", "warehouse_id")
+
+
+_offered_of = Prepared(lambda products: _levels(StockLevel.objects.all(), products))
+
+
+def _warehouses(levels: Iterable[StockLevel], *, country: str) -> list[Shelves]:
+    """What may be taken from each warehouse, by priority; those without any of it are left out."""
     found: dict[int, dict[int, StockLevel]] = {}
-    for level in offered.order_by("warehouse__priority", "warehouse_id"):
+    for level in levels:
         if level.available and level.warehouse.can_ship_to(country):
             found.setdefault(level.warehouse_id, {})[level.product_id] = level
     return list(found.values())

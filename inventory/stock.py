@@ -16,6 +16,7 @@ from django.db.models.expressions import RawSQL
 
 from inventory import lapses
 from inventory.models import Product, Sale, StockLevel, StockMovement, Warehouse
+from webhooks.prepared import Prepared
 from webhooks.sources import DomainError, together
 
 Reason = StockMovement.Reason
@@ -154,6 +155,13 @@ def lock(level_ids: Collection[int]) -> None:
     _lock_products(levels.values("product"))
 
 
+def lock_places(places: Iterable[tuple[Product, Warehouse]]) -> None:
+    """`lock` the levels of these products in these warehouses; makes those that are missing."""
+    # These first: who makes the same ones at this moment is waited for before anything is locked.
+    ordered = sorted(places, key=lambda place: (place[0].pk, place[1].pk))
+    lock([_level(product, warehouse).pk for product, warehouse in ordered])
+
+
 @together()
 def adjust(
     *, product: Product, warehouse: Warehouse, delta: int, reason: str, reference: str = "", actor: str, now: datetime
@@ -179,10 +187,20 @@ def count(
     level = _level(product, warehouse)
     if not _lock(level, now=now, on_hand=expected_on_hand):
         level.refresh_from_db()
-        raise StaleCount(f"{level} holds {level.on_hand} units now, not {expected_on_hand}: count again.")
+        raise _stale(level, expected_on_hand)
     delta = on_hand - expected_on_hand
     cause = _Cause(reason, reference, actor, now)
     return _post([_Entry(level.pk, -delta, on_hand=delta)], _UNRESERVED, cause)[0]
+
+
+def check_count(level: StockLevel, *, on_hand: int, expected_on_hand: int) -> None:
+    """Refuse what `count` would refuse of the level as it was read; nothing is written, and nothing locked."""
+    if level.on_hand != expected_on_hand:
+        raise _stale(level, expected_on_hand)
+    taken, room = level.on_hand - on_hand, level.on_hand - level.reserved
+    if taken > room:
+        error = {"sku": level.product.sku, "requested": taken, "available": room}
+        raise InsufficientStock([error], room=_UNRESERVED.word)
 
 
 @together()
@@ -192,6 +210,10 @@ def keep_back(level: StockLevel, *, safety_stock: int, actor: str, now: datetime
     level.refresh_from_db()
     entry = _Entry(level.pk, 0, safety_stock=safety_stock - level.safety_stock)
     return _post([entry], _UNRESERVED, _Cause(Reason.SAFETY_STOCK, "", actor, now))[0]
+
+
+def _stale(level: StockLevel, expected_on_hand: int) -> StaleCount:
+    return StaleCount(f"{level} holds {level.on_hand} units now, not {expected_on_hand}: count again.")
 
 
 def _movements_of(sale: Sale) -> list[StockMovement]:
@@ -259,9 +281,14 @@ def _post(entries: Iterable[_Entry], room: _Room, cause: _Cause) -> list[StockMo
 
 def _levels_of_products(entries: Iterable[_Entry]) -> dict[int, StockLevel]:
     """Of all the products in question, everywhere: so that each movement can tell what is left in all."""
-    written = StockLevel.objects.filter(pk__in=[entry.level_id for entry in entries])
-    levels = StockLevel.objects.select_related("product", "warehouse")
-    return {level.pk: level for level in levels.filter(product__in=written.values("product"))}
+    return {level.pk: level for level in _levels_beside([entry.level_id for entry in entries])}
+
+
+@Prepared
+def _levels_beside(level_ids: Sequence[int]) -> QuerySet[StockLevel]:
+    """These, and all others of their products."""
+    products = StockLevel.objects.filter(pk__in=level_ids).values("product")
+    return StockLevel.objects.select_related("product", "warehouse").filter(product__in=products)
 
 
 def _turns(movement: StockMovement) -> bool:

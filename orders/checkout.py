@@ -18,6 +18,7 @@ from orders.acceptance import accept
 from orders.models import Allocation, Customer, Order, OrderLine, OrderTransition
 from orders.promises import promise
 from orders.transitions import ALLOWED_FROM, InvalidTransition, Kind, lock, record, require, unpacked_units
+from webhooks.prepared import Prepared
 from webhooks.sources import DomainError, every, together
 
 UNPAID_HOLD = timedelta(minutes=15)
@@ -155,12 +156,15 @@ def _read_basket(lines: Iterable[tuple[str, int]]) -> list[tuple[Product, int]]:
         if quantity < 1:
             raise _refuse([sku], "The quantity must be at least 1.")
         units[sku] += quantity
-    products = Product.objects.filter(sku__in=units, is_active=True).in_bulk(field_name="sku")
+    products = {product.sku: product for product in _on_sale(list(units))}
     if unknown := [sku for sku in units if sku not in products]:
         raise _refuse(unknown, "There is no such product on sale.")
     if not units or len({product.currency for product in products.values()}) > 1:
         raise InvalidCart("A cart needs at least one product, and all of them priced in one currency.")
     return [(products[sku], quantity) for sku, quantity in units.items()]
+
+
+_on_sale = Prepared(lambda skus: Product.objects.filter(sku__in=skus, is_active=True))
 
 
 def _refuse(skus: Sequence[str], detail: str) -> InvalidCart:
@@ -243,9 +247,14 @@ def _only_code(picks: Iterable[Pick]) -> str:
 
 def _find_or_create_customer(contact: Contact) -> Customer:
     """A known customer's own data stay as they are: what was typed at the checkout is kept with the order."""
+    email = contact.email.lower()
+    for customer in _known_by(email):
+        return customer
     defaults = {"name": contact.name, "phone": contact.phone, "locale": contact.locale}
-    customer, _ = Customer.objects.get_or_create(email=contact.email.lower(), defaults=defaults)
-    return customer
+    return Customer.objects.get_or_create(email=email, defaults=defaults)[0]
+
+
+_known_by = Prepared(lambda email: Customer.objects.filter(email=email))
 
 
 def _cancel(

@@ -8,6 +8,7 @@ from inventory.money import display
 from orders import holds
 from orders.models import Hold, HoldRule, Order, Payment
 from orders.transitions import ALLOWED_FROM, Kind
+from webhooks.prepared import Prepared
 
 Test = HoldRule.Test
 
@@ -30,8 +31,12 @@ class Finding:
 
 def screen_order(order: Order, *, now: datetime) -> None:
     """Hold a new order where a rule says so. One query, and one for each rule that counts."""
-    rules = HoldRule.objects.filter(is_active=True).exclude(test=Test.FAILED_PAYMENTS)
-    hold(order, _find(rules.order_by("pk"), order, now), now=now)
+    hold(order, _find(_rules_of_orders(), order, now), now=now)
+
+
+_rules_of_orders = Prepared(
+    lambda: HoldRule.objects.filter(is_active=True).exclude(test=Test.FAILED_PAYMENTS).order_by("pk")
+)
 
 
 def screen_failure(payment: Payment) -> list[Finding]:

@@ -11,11 +11,13 @@ from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection, transaction
+from django.db.models import QuerySet
 
 from webhooks import broker, conditions
 from webhooks.catalogue import API_VERSION, EventType
 from webhooks.fields import new_public_id
 from webhooks.models import Delivery, Event, EventSequence, Subscription
+from webhooks.prepared import Prepared
 
 # Where PostgreSQL tells, with each commit, the subjects of its events.
 CHANNEL = "events"
@@ -182,12 +184,17 @@ def _number(events: Sequence[Event]) -> None:
 
 def _owe(batch: Sequence[_Telling]) -> None:
     """Add the deliveries, and wake the cluster once the transaction has committed."""
-    saved = Subscription.objects.exclude(state=Subscription.State.DRAFT)
-    subscriptions = list(saved.only("id", "state", "event_types", "conditions"))
+    subscriptions = _saved()
     owed = [new_delivery(told.event, wants) for told in batch for wants in _who_want(told, subscriptions)]
     if owed:
         Delivery.objects.bulk_create(owed)
         broker.ring()
+
+
+@Prepared
+def _saved() -> QuerySet[Subscription]:
+    saved = Subscription.objects.exclude(state=Subscription.State.DRAFT)
+    return saved.only("id", "state", "event_types", "conditions")
 
 
 def _who_want(told: _Telling, subscriptions: Sequence[Subscription]) -> list[Subscription]:

@@ -8,21 +8,27 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.core.cache import cache
-from django.http import HttpResponse
-from django.shortcuts import get_object_or_404
+from django.http import Http404, HttpResponse
 from rest_framework import serializers
 from rest_framework.renderers import JSONRenderer
 
 from orders.api.shapes import show
 from orders.models import Order
 from orders.reading import read
+from webhooks.prepared import Prepared
 
 KEPT_S = 3600
 
 
+_BY = {
+    name: Prepared(lambda value, name=name: Order.objects.only("public_id", "version").filter(**{name: value}))
+    for name in ("public_id", "tracking_token")
+}
+
+
 def answer(kind: type[serializers.Serializer[Any]], parts: Mapping[str, str], **lookup: str) -> HttpResponse:
     """The order that `lookup` finds, as `kind` has it of these `parts`. Raises Http404."""
-    order = get_object_or_404(Order.objects.only("public_id", "version"), **lookup)
+    order = _find(**lookup)
     body = cache.get(_key(kind, order))
     return _answer(body) if body else keep(kind, read(parts, pk=order.pk))
 
@@ -35,6 +41,14 @@ def keep(kind: type[serializers.Serializer[Any]], order: Order, status: int = 20
     body = JSONRenderer().render(show(kind, order))
     cache.set(_key(kind, order), body, KEPT_S)
     return _answer(body, status)
+
+
+def _find(**lookup: str) -> Order:
+    """By one of _BY. Raises Http404."""
+    ((name, value),) = lookup.items()
+    for order in _BY[name](value):
+        return order
+    raise Http404
 
 
 def _key(kind: type[serializers.Serializer[Any]], order: Order) -> str:

@@ -187,7 +187,7 @@ class TestIsolation:
 class TestRing:
     def test_of_a_slow_answer_starts_what_waited_for_it(self, receiver: Receiver) -> None:
         make_subscription(receiver.url)
-        receiver.answers = [Answer(delay_s=0.4)]
+        receiver.answers = [Answer(delay_s=1.5)]
         happen("sub_1")
         happen("sub_1")
 
