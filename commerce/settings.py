@@ -294,7 +294,7 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["commerce.parsers.JSONParser"],
     "DEFAULT_SCHEMA_CLASS": "commerce.openapi.Schema",
-    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "DEFAULT_FILTER_BACKENDS": ["commerce.filters.KnownFilters"],
     "DEFAULT_PAGINATION_CLASS": "commerce.paging.NewestFirst",
     "DEFAULT_THROTTLE_CLASSES": ["commerce.tokens.TokenThrottle", "commerce.tokens.PublicThrottle"],
     "DEFAULT_THROTTLE_RATES": {"token": _read_rate("THROTTLE_TOKEN"), "public": _read_rate("THROTTLE_PUBLIC")},

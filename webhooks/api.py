@@ -19,7 +19,7 @@ from rest_framework.utils.urls import replace_query_param
 from rest_framework.views import APIView
 
 from webhooks import catalogue, doctor, feed, replay, streams, subscriptions
-from webhooks.bodies import MomentFilter
+from webhooks.bodies import MomentFilter, refuse_unknown
 from webhooks.models import Delivery, Replay, Subscription
 from webhooks.serializers import (
     DeliveryDetailSerializer,
@@ -161,6 +161,7 @@ class RecoverView(SubscriptionVerbView):
         latest = Replay.objects.filter(subscription=self.subscription(public_id)).order_by("-id")[:REPLAYS_SHOWN]
         return Response(ReplaysSerializer({"results": latest}).data)
 
+        refuse_unknown(request.query_params, ())
     @extend_schema(request=RecoverBody, responses={200: ReplaySerializer, 202: ReplaySerializer})
     def post(self, request: Request, public_id: str) -> Response:
         """Sends again what failed, or what it never had, since a moment: behind live traffic, nothing twice."""
@@ -182,6 +183,7 @@ class EventTypesView(APIView):
         return Response(EventTypesSerializer({"results": catalogue.all_types()}).data)
 
 
+        refuse_unknown(request.query_params, ())
 class DeliveriesView(generics.ListAPIView[Delivery]):
     required_scopes = SCOPES
     serializer_class = DeliverySerializer

@@ -1,6 +1,6 @@
 """What callers of the API may send: a field that nobody reads is refused by its name, never ignored quietly."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -37,6 +37,23 @@ class Body(serializers.Serializer[Any]):
         }
         if refusals:
             raise serializers.ValidationError(refusals, code="unknown_field")
+
+
+def refuse_unknown(sent: Iterable[str], known: Collection[str]) -> None:
+    """The parameters of a query, by their names. Raises ValidationError."""
+    there_are = f"There are: {', '.join(known)}." if known else "There are none here."
+    unknown = [name for name in sent if name not in known][:MOST_NAMED]
+    if unknown:
+        refusals = dict.fromkeys(unknown, f"There is no such parameter. {there_are}")
+        raise serializers.ValidationError(refusals, code="unknown_parameter")
+
+
+class Query(serializers.Serializer[Any]):
+    """The parameters of a call that no filter back end looks at."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        refuse_unknown(data, self.fields.keys())
+        return super().to_internal_value(data)
 
 
 class Moment(serializers.DateTimeField):

@@ -8,7 +8,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from webhooks import catalogue, feed, subscriptions
-from webhooks.bodies import Body, Moment
+from webhooks.bodies import Body, Moment, Query
 from webhooks.catalogue import EventType
 from webhooks.conditions import Operator
 from webhooks.doctor import Check, Finding
@@ -333,7 +333,7 @@ class FeedPageSerializer(serializers.Serializer[Any]):
     results = EnvelopeSerializer(many=True)
 
 
-class FeedQuery(serializers.Serializer[Any]):
+class FeedQuery(Query):
     after = serializers.CharField(
         default=feed.FROM_ZERO, max_length=40, help_text="`id` of the last event that was read; without it, from zero."
     )

@@ -51,6 +51,28 @@ class TestNewestFirst:
 
         assert answer.status_code in {400, 404}
 
-    @pytest.mark.parametrize("size", ["0", "-1", "x", "1000000"])
-    def test_a_senseless_page_size_is_bounded(self, client: Client, size: str) -> None:
-        assert len(client.get(f"{URL}?page_size={size}").json()["results"]) == 5
+    @pytest.mark.parametrize("size", ["0", "-1", "x", "", "1.5", "٣", "201", "9" * 5000])
+    def test_refuses_a_senseless_page_size(self, client: Client, size: str) -> None:
+        answer = client.get(URL, {"page_size": size})
+
+        assert (answer.status_code, answer.json()["code"]) == (400, "validation_error")
+        assert answer.json()["errors"] == [
+            {"field": "page_size", "code": "invalid", "detail": "This has to be a number from 1 to 200."}
+        ]
+
+
+class TestKnownFilters:
+    def test_refuse_a_parameter_that_nobody_reads_and_name_those_that_exist(self, client: Client) -> None:
+        answer = client.get(URL, {"code": "W1", "codes": "W1"})
+
+        assert (answer.status_code, answer.json()["code"]) == (400, "validation_error")
+        assert answer.json()["errors"] == [
+            {
+                "field": "codes",
+                "code": "unknown_parameter",
+                "detail": "There is no such parameter. There are: code, cursor, page_size.",
+            }
+        ]
+
+    def test_take_those_that_exist(self, client: Client) -> None:
+        assert codes(client.get(URL, {"code": "W1", "page_size": "200"}).json()) == ["W1"]

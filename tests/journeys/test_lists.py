@@ -1,4 +1,6 @@
-"""Every list of the API: as many statements for many rows as for few, and an index for each filter and order."""
+"""Every list of the API: as many statements for many rows as for few, an index for each filter and order, and nothing
+that is asked of it passed over.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,6 +8,7 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
+from django.urls import URLResolver, get_resolver
 
 from commerce import tokens
 from tests.factories import confirm_order, make_product, make_warehouse, pack_order
@@ -117,3 +120,27 @@ def plan_of(sql: str) -> list[str]:
 def stops_early(sql: str) -> bool:
     """Along the keys, and no more than a page of it."""
     return '"id" DESC LIMIT' in sql and "TEMP B-TREE" not in " ".join(plan_of(sql))
+
+
+def lists() -> list[str]:
+    """By the URL conf: whatever is read without an id in its address."""
+    included = [each for each in get_resolver().url_patterns if isinstance(each, URLResolver)]
+    patterns = [pattern for each in included if str(each.pattern) == "api/v1/" for pattern in each.url_patterns]
+    paths = [str(pattern.pattern) for pattern in patterns if hasattr(pattern.callback.cls, "get")]  # type: ignore[union-attr]
+    return [path for path in paths if "<" not in path]
+
+
+def test_are_all_here() -> None:
+    assert set(lists()) == {path.partition("?")[0] for path in LISTS} | {"events/stream", "webhooks/event-types/"}
+
+
+@pytest.mark.parametrize("path", [*lists(), "webhooks/subscriptions/$subscription/recover/"])
+def test_refuses_what_it_does_not_read_and_names_what_it_does(path: str, shop: Shop) -> None:
+    answer = shop.send(f"GET {path}?updated_after={SINCE}&page_size=1", token=shop.token())
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "validation_error")
+    refused = {error["field"]: error for error in answer.json()["errors"]}["updated_after"]
+    assert refused["code"] == "unknown_parameter"
+    known = [each.partition("?")[2].partition("=")[0] for each in LISTS if each.startswith(f"{path}?")]
+    for name in known:
+        assert name in refused["detail"]
