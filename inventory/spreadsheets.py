@@ -1,6 +1,7 @@
 """Products and stock as tables (CSV): exported, edited by people, and imported again; all rows or none."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -9,6 +10,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from import_export.fields import Field
 from import_export.resources import ModelResource
+from import_export.results import Result
 from import_export.widgets import BooleanWidget, Widget
 from tablib import Dataset
 
@@ -18,8 +20,8 @@ from inventory.money import CURRENCIES, MoneyError, from_text, to_text
 
 MOST_ROWS = 1_000
 MOST_UNITS = 10**9
-# With one of these a cell is a formula to a spreadsheet, wherever its text came from.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# With one of these a cell is a formula to a spreadsheet, wherever its text came from: OWASP's list (CSV injection).
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def disarm(text: str) -> str:
@@ -175,6 +177,23 @@ class StockTable(Table):
         skip_unchanged = True
         use_transactions = True
 
+    def import_data(self, dataset: Dataset, dry_run: bool = False, **kwargs: Any) -> Result:
+        """A preview compares and writes nothing: the library's would hold up sales until it is rolled back."""
+        if not dry_run:
+            return super().import_data(dataset, **kwargs)
+        options = {name: kwargs.pop(name, False) for name in ("raise_errors", "collect_failed_rows")}
+        return self.import_data_inner(
+            dataset, dry_run=True, using_transactions=False, is_preview=True, **options, **kwargs
+        )
+
+    def before_import(self, dataset: Dataset, *, is_preview: bool = False, **kwargs: Any) -> None:
+        super().before_import(dataset, **kwargs)
+        places = Counter(zip(map(read_cell, dataset["sku"]), map(read_cell, dataset["warehouse"]), strict=True))
+        if twice := [f"{sku} in {code}" for (sku, code), rows in places.items() if rows > 1]:
+            raise ValidationError(f"The table has several rows of {', '.join(twice)}.")
+        if not is_preview:
+            _lock(places)
+
     def dehydrate_expected_on_hand(self, level: StockLevel) -> int:
         return level.on_hand
 
@@ -190,16 +209,35 @@ class StockTable(Table):
         return level or StockLevel(product=product, warehouse=warehouse), level is None
 
     def save_instance(self, instance: StockLevel, is_create: bool, row: Mapping[str, str], **kwargs: Any) -> None:
-        expected = WholeNumber().clean(row["expected_on_hand"], row)
+        expected = WholeNumber().clean(row["expected_on_hand"], row) or 0
+        on_hand = _counted(instance.on_hand)
+        if kwargs["dry_run"]:
+            stock.check_count(_as_it_is(instance), on_hand=on_hand, expected_on_hand=expected)
+            return
         stock.count(
             product=instance.product,
             warehouse=instance.warehouse,
-            on_hand=_counted(instance.on_hand),
-            expected_on_hand=expected or 0,
+            on_hand=on_hand,
+            expected_on_hand=expected,
             reason=StockMovement.Reason.RECOUNTED,
             actor=kwargs["user"].get_username(),
             now=timezone.now(),
         )
+
+
+def _lock(places: Collection[tuple[str, str]]) -> None:
+    """Keep others from writing the levels of these SKUs and warehouses: the rows do, in whatever order they stand."""
+    products = Product.objects.in_bulk({sku for sku, _ in places}, field_name="sku")
+    warehouses = Warehouse.objects.in_bulk({code for _, code in places}, field_name="code")
+    stock.lock_places(
+        (products[sku], warehouses[code]) for sku, code in places if sku in products and code in warehouses
+    )
+
+
+def _as_it_is(counted: StockLevel) -> StockLevel:
+    """The level without what the row says of it; a new one is empty."""
+    kept = StockLevel.objects.select_related("product", "warehouse").filter(pk=counted.pk).first()
+    return kept or StockLevel(product=counted.product, warehouse=counted.warehouse)
 
 
 def _counted(on_hand: int | None) -> int:

@@ -2,11 +2,16 @@
 
 import csv
 import io
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection, connections
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from inventory import spreadsheets, stock, tables
@@ -18,7 +23,7 @@ from webhooks.models import Event
 pytestmark = pytest.mark.django_db
 
 PRODUCTS, STOCK = ("sku,name,price_amount,currency,weight_grams,is_active", "sku,warehouse,on_hand,expected_on_hand")
-FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"]
+FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1+1", "＋1", "－1", "＠SUM(A1)"]
 
 
 def url(model: str, verb: str) -> str:
@@ -216,12 +221,71 @@ class TestStock:
         assert "holds 15 units now, not 10" in answer.content.decode()
         assert (mug.levels.get().on_hand, cup.levels.get().on_hand) == (15, 10)
 
+    def test_a_preview_writes_and_locks_nothing(self, counts: Importer) -> None:
+        add_stock(make_product("MUG", on_hand=10), on_hand=5, warehouse="HAM")
+        make_product("CUP", on_hand=1)
+
+        with CaptureQueriesContext(connection) as queries:
+            page = counts.preview(STOCK, "MUG,BER,7,10", "MUG,HAM,7,5", "CUP,HAM,2,0")
+
+        assert [row.import_type for row in page.context["result"].valid_rows()] == ["update", "update", "new"]
+        sent = [query["sql"] for query in queries if "inventory_" in query["sql"]]
+        assert [sql for sql in sent if not sql.startswith("SELECT") or "FOR UPDATE" in sql] == []
+
+    def test_a_preview_tells_what_is_reserved_already(self, counts: Importer) -> None:
+        level = make_product("MUG", on_hand=10).levels.get()
+        stock.reserve([stock.Demand(level.pk, 4)], reference="o", actor="ann", now=NOW)
+
+        page = counts.preview(STOCK, "MUG,BER,3,10")
+
+        assert "MUG (7 asked for, 6 not reserved)" in page.content.decode()
+
+    def test_a_place_that_is_counted_twice_is_refused(self, counts: Importer) -> None:
+        make_product("MUG", on_hand=10)
+
+        page = counts.preview(STOCK, "MUG,BER,7,10", " MUG,BER,6,10")
+
+        assert "several rows of MUG in BER" in page.content.decode()
+        assert "confirm_form" not in page.context
+
     def test_a_preview_that_is_not_there_any_more_is_asked_for_again(self, counts: Importer) -> None:
         make_product("MUG", on_hand=10)
         page = counts.preview(STOCK, "MUG,BER,7,10")
         counts.confirm(page)
 
         assert "choose it again" in counts.confirm(page).content.decode()
+
+
+@pytest.mark.django_db(transaction=True)
+class TestBesideSales:
+    def test_an_order_of_the_same_things_waits_for_an_import_but_not_in_a_circle(
+        self, counts: Importer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        levels = [make_product(sku, on_hand=10).levels.get() for sku in ("CUP", "MUG")]
+        preview = counts.preview(STOCK, "MUG,BER,7,10", "CUP,BER,9,10")
+        count, is_between_rows = stock.count, threading.Event()
+
+        def count_slowly(**row: Any) -> StockMovement:
+            movement = count(**row)
+            is_between_rows.set()
+            time.sleep(0.3)
+            return movement
+
+        def order() -> None:
+            is_between_rows.wait(10)
+            try:
+                stock.reserve([stock.Demand(level.pk, 1) for level in levels], reference="o", actor="ann", now=NOW)
+            finally:
+                connections.close_all()
+
+        monkeypatch.setattr(stock, "count", count_slowly)
+        with ThreadPoolExecutor(1) as pool:
+            ordered = pool.submit(order)
+            done = counts.confirm(preview)
+            ordered.result()
+
+        assert "2 updated" in done.content.decode()
+        assert list(StockLevel.objects.order_by("pk").values_list("on_hand", "reserved")) == [(9, 1), (7, 1)]
 
 
 @pytest.mark.parametrize("text", [*FORMULAS, "'=1+1", "Mug", "'quoted", ""])
