@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from django.db import models
-from django.db.models import Case, F, Q, Value, When
+from django.db.models import Case, Exists, F, OuterRef, Q, Value, When
 
 from inventory.models import Warehouse
-from orders.models import Allocation, Order, Shipment
+from orders.models import Allocation, Order, OrderLine, Shipment
 from orders.transitions import Kind, record, store
 
 # Working days on the road, at best and at worst, where the warehouse names none for the country.
@@ -22,13 +22,15 @@ ESTIMATES_WITHIN = timedelta(days=366)
 # So long before it has to leave, an order that has not left is at risk.
 AT_RISK_FOR = timedelta(hours=4)
 
+# Part of an order that has arrived says nothing of the rest: whether that has left stands on the lines.
 _TO_LEAVE = (
     Order.Fulfilment.UNFULFILLED,
     Order.Fulfilment.PARTIALLY_PACKED,
     Order.Fulfilment.PACKED,
     Order.Fulfilment.PARTIALLY_SHIPPED,
+    Order.Fulfilment.PARTIALLY_DELIVERED,
 )
-_TO_ARRIVE = (*_TO_LEAVE, Order.Fulfilment.SHIPPED, Order.Fulfilment.PARTIALLY_DELIVERED)
+_TO_ARRIVE = (*_TO_LEAVE, Order.Fulfilment.SHIPPED)
 
 Window = tuple[date, date]
 
@@ -96,14 +98,20 @@ def standing(now: datetime) -> Case:
 
 def _late(now: datetime) -> Q:
     """Not left, or not arrived, by the time they were promised for."""
-    unsent = Q(fulfilment_status__in=_TO_LEAVE, ship_by_at__lt=now)
+    unsent = Q(ship_by_at__lt=now) & _is_to_leave()
     return Q(state=Order.State.CONFIRMED) & (unsent | Q(fulfilment_status__in=_TO_ARRIVE, promised_to__lt=_today(now)))
 
 
 def _at_risk(now: datetime) -> Q:
     """They have to leave soon, and are not late yet."""
     soon = Q(ship_by_at__gte=now, ship_by_at__lt=now + AT_RISK_FOR, promised_to__gte=_today(now))
-    return Q(state=Order.State.CONFIRMED, fulfilment_status__in=_TO_LEAVE) & soon
+    return Q(state=Order.State.CONFIRMED) & soon & _is_to_leave()
+
+
+def _is_to_leave() -> Q:
+    """Not all of it has left."""
+    waiting = OrderLine.objects.filter(order=OuterRef("pk"), shipped__lt=F("quantity") - F("cancelled"))
+    return Q(fulfilment_status__in=_TO_LEAVE) & Exists(waiting)
 
 
 def _pledged(order: Order) -> Window:

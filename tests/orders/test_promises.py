@@ -16,7 +16,8 @@ from webhooks.models import Event
 Told = Callable[[str], list[str]]
 DataOf = Callable[[str], dict[str, Any]]
 
-MONDAY, FRIDAY, SATURDAY = date(2026, 11, 23), date(2026, 11, 27), date(2026, 11, 28)
+MONDAY, TUESDAY = date(2026, 11, 23), date(2026, 11, 24)
+FRIDAY, SATURDAY = date(2026, 11, 27), date(2026, 11, 28)
 
 
 def warehouse(**fields: object) -> Warehouse:
@@ -322,6 +323,28 @@ class TestStanding:
         assert found.standing == standing  # type: ignore[attr-defined]
         listed = [each.value for each in Standing if Order.objects.filter(promises.are(each, now=now)).exists()]
         assert listed == ([standing] if standing else [])
+
+    @pytest.mark.parametrize(
+        ("left", "standings"),
+        # To leave by Tuesday 14:00; the first parcel has arrived on Monday.
+        [(False, ["", "at_risk", "late", "late"]), (True, ["", "", "", "late"])],
+        ids=["the rest has not left", "the rest is on its way"],
+    )
+    def test_of_an_order_of_which_a_part_has_arrived_goes_by_the_rest(self, left: bool, standings: list[str]) -> None:
+        make_product("MUG")
+        make_product("CUP", warehouse="HAM")
+        order = confirm_order(("MUG", 1), ("CUP", 1))
+        first, second = fulfilment.pack(order.public_id, actor="ben", now=NOW)
+        for parcel in (first, second) if left else (first,):
+            fulfilment.ship(parcel.public_id, carrier="DHL", tracking_number="1", actor="ben", now=NOW)
+        fulfilment.deliver(first.public_id, delivered_at=NOW, actor="ben", now=NOW)
+        moments = (NOW, at(TUESDAY, 11), at(TUESDAY, 15), at(SATURDAY, 1))
+
+        found = [Order.objects.annotate(standing=promises.standing(each)).get() for each in moments]
+
+        assert [each.standing for each in found] == standings  # type: ignore[attr-defined]
+        listed = [list(Order.objects.filter(promises.are("late", now=each))) for each in moments]
+        assert listed == [[order] if standing == "late" else [] for standing in standings]
 
     def test_of_what_has_arrived_is_none(self) -> None:
         shipment = ship_order()
