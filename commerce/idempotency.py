@@ -24,6 +24,8 @@ from commerce.tokens import read_token
 
 # Longer than any request runs: its process has died, and its transaction with it.
 LOST_AFTER = timedelta(minutes=2)
+# Of an IPv6 address that is written with an IPv4 one at its end, and no zone.
+ADDRESS_LENGTH = 45
 # Refused before the view began, so the same call may succeed later.
 _NEVER_KEPT = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS}
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -55,9 +57,9 @@ class IdempotencyMiddleware:
             token = read_token(request)
         except AuthenticationFailed:
             return None
-        record, is_ours = _claim(
-            caller=token.prefix if token else "", key=key, fingerprint=_fingerprint(request), now=timezone.now()
-        )
+        # Strangers may have thought of the same key, so each has keys of its own: as far as its address tells.
+        caller = token.prefix if token else request.META.get("REMOTE_ADDR", "")[:ADDRESS_LENGTH]
+        record, is_ours = _claim(caller=caller, key=key, fingerprint=_fingerprint(request), now=timezone.now())
         if is_ours:
             return _answer(record, view, request, args, kwargs)
         return _answer_again(record, request)

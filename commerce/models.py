@@ -50,8 +50,8 @@ class IdempotencyRecord(models.Model):
 
     KEPT_FOR: ClassVar = timedelta(hours=24)
 
-    # The token's prefix; empty for a caller without one.
-    caller = models.CharField(max_length=8, blank=True)
+    # The token's prefix; of a caller without one, the address.
+    caller = models.CharField(max_length=45, blank=True)
     key = models.CharField(max_length=255)
     fingerprint = models.CharField(max_length=64)
     # Also the fence: who finds another moment here has lost the record to a later request.

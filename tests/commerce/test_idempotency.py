@@ -73,6 +73,27 @@ class TestTheSameKey:
 
         assert codes == ["W0", "W1"]
 
+    def test_of_another_address_is_another_key_where_there_is_no_token(self, client: Client) -> None:
+        def shop(address: str, email: str) -> Any:
+            body = json.dumps(BASKET | {"email": email})
+            headers = {"Idempotency-Key": "1"}
+            return client.post("/api/v1/baskets/", body, "application/json", headers=headers, REMOTE_ADDR=address)
+
+        answers = [shop(address, f"{address[-1]}@example.com") for address in ("192.0.2.1", "2001:db8::2", "192.0.2.1")]
+
+        assert [answer.json()["code"] for answer in answers] == ["W0", "W1", "W0"]
+        assert [answer.get("Idempotency-Replayed") for answer in answers] == [None, None, "true"]
+
+    def test_of_a_token_is_the_same_from_any_address(self, client: Client) -> None:
+        headers = {"Idempotency-Key": "1", "Authorization": f"Bearer {tokens.issue('a', scopes=['orders'])}"}
+
+        answers = [
+            client.post("/api/v1/baskets/", BASKET, "application/json", headers=headers, REMOTE_ADDR=address)
+            for address in ("192.0.2.1", "192.0.2.2")
+        ]
+
+        assert [answer.json()["code"] for answer in answers] == ["W0", "W0"]
+
     def test_is_forgotten_after_a_day(self, post: Post) -> None:
         post()
         IdempotencyRecord.objects.update(started_at=timezone.now() - timedelta(hours=24))
