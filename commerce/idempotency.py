@@ -62,7 +62,16 @@ class IdempotencyMiddleware:
         record, is_ours = _claim(caller=caller, key=key, fingerprint=_fingerprint(request), now=timezone.now())
         if is_ours:
             return _answer(record, view, request, args, kwargs)
-        return _answer_again(record, request)
+        again = _answer_again(record, request)
+        for name, value in _headers_of(view).items():
+            again.headers.setdefault(name, value)
+        return again
+
+
+def _headers_of(view: Any) -> dict[str, str]:
+    """What a view of the REST framework sends with all of its answers, such as who may read them."""
+    headers: dict[str, str] = view.cls().default_response_headers if hasattr(view, "cls") else {}
+    return headers
 
 
 def _is_covered(request: HttpRequest) -> bool:

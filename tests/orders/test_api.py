@@ -320,6 +320,37 @@ class TestTracking:
         assert (answer.status_code, answer.json()["code"]) == (409, "invalid_transition")
         assert Order.objects.get().status == "confirmed"
 
+    @pytest.mark.parametrize(
+        ("path", "methods"),
+        [
+            ("", "GET, HEAD, OPTIONS"),
+            ("stream", "GET, HEAD, OPTIONS"),
+            ("cancel/", "POST, OPTIONS"),
+            ("returns/", "POST, OPTIONS"),
+        ],
+    )
+    def test_answers_a_browser_that_asks_for_a_page_of_another_origin(self, path: str, methods: str) -> None:
+        asked = {"Origin": "https://shop.example", "Access-Control-Request-Method": "POST"}
+
+        answer = Client().options(f"/api/v1/track/any/{path}", headers=asked)
+
+        told = {name: answer.headers[f"Access-Control-{name}"] for name in ("Allow-Origin", "Allow-Methods")}
+        assert (answer.status_code, told) == (204, {"Allow-Origin": "*", "Allow-Methods": methods})
+        assert answer.headers["Access-Control-Allow-Headers"] == "Content-Type, Idempotency-Key"
+
+    def test_lets_a_page_of_another_origin_read_what_came_of_a_cancellation(self, now: datetime) -> None:
+        """Also when it is told again, and when it is refused."""
+        order = place_order(now=now)
+        path = f"/api/v1/track/{order.tracking_token}/cancel/"
+        bodies: list[dict[str, str]] = [{}, {}, {"reason": "x"}]
+
+        answers = [Client().post(path, each, "application/json", headers={"Idempotency-Key": "1"}) for each in bodies]
+        answers.append(Client().post(path, {}, "application/json"))
+
+        assert [answer.status_code for answer in answers] == [200, 200, 422, 409]
+        assert answers[1].headers["Idempotency-Replayed"] == "true"
+        assert [answer.headers.get("Access-Control-Allow-Origin") for answer in answers] == ["*"] * 4
+
 
 class TestCustomers:
     def test_are_made_read_found_and_changed(self, erp: Caller, told: Callable[[str], list[str]]) -> None:
