@@ -171,6 +171,8 @@ def arrive(
     if collected_minor:
         payments.collect(order, amount_minor=collected_minor, reference=shipment.public_id, actor=actor, now=now)
     fact = record(order, Kind.DELIVERED, actor=actor, now=now, shipment=shipment, details=details)
+    if collected_minor:
+        payments.give_back(order, actor=actor, now=now)
     promises.heed(shipment, actor=actor, now=now)
     return fact
 

@@ -7,7 +7,7 @@ from django.db.models import Count, Q
 from inventory.money import display
 from orders import refunds, risk
 from orders.acceptance import accept, keep_stock
-from orders.models import Order, Payment
+from orders.models import Order, Payment, Return
 from orders.transitions import lock, store
 from webhooks.sources import DomainError, together
 
@@ -89,7 +89,10 @@ def collect_cash(
 
 
 def collect(order: Order, *, amount_minor: int, reference: str, actor: str, now: datetime) -> Payment:
-    """Keep cash that was handed over at the door. For a caller that has the order's lock and will write the order."""
+    """Keep cash that was handed over at the door.
+
+    For a caller that has the order's lock, will write the order, and then gives back what was too much.
+    """
     payment = Payment(
         order=order,
         kind=Kind.COD_COLLECTION,
@@ -105,6 +108,14 @@ def collect(order: Order, *, amount_minor: int, reference: str, actor: str, now:
     _require_match(payment)
     _add(payment)
     return payment
+
+
+def give_back(order: Order, *, actor: str, now: datetime) -> None:
+    """Ask for the refund of what a payment brought in beyond what is owed. For a caller that has the order's lock."""
+    if order.overpaid_minor:
+        goods_return = _returned_unpaid(order)
+        reason = _why_back(order, goods_return)
+        refunds.give_back(order, goods_return=goods_return, reason=reason, actor=actor, now=now)
 
 
 def _find_told(payment: Payment) -> Payment | None:
@@ -156,12 +167,21 @@ def _keep(payment: Payment) -> Payment:
     else:
         store(order, now=payment.at)
     risk.hold(order, against, now=payment.at)
-    refunds.give_back(order, reason=_why_back(order), actor=payment.actor, now=payment.at)
+    give_back(order, actor=payment.actor, now=payment.at)
     return payment
 
 
-def _why_back(order: Order) -> str:
-    return "Paid after it was cancelled" if order.state == Order.State.CANCELLED else "Paid more than is owed"
+def _returned_unpaid(order: Order) -> Return | None:
+    """The one return that came before its money did; None also where several did."""
+    unpaid = order.returns.filter(state=Return.State.RECEIVED, expected_refund_minor=0, refunds=None)
+    found = list(unpaid[:2]) if order.credited_minor else []
+    return found[0] if len(found) == 1 else None
+
+
+def _why_back(order: Order, goods_return: Return | None) -> str:
+    if order.state == Order.State.CANCELLED:
+        return "Paid after it was cancelled"
+    return "Paid after it was sent back" if goods_return else "Paid more than is owed"
 
 
 def _refuse(payment: Payment, mismatch: PaymentMismatch) -> Payment:
@@ -223,7 +243,8 @@ def _is_owed(payment: Payment) -> bool:
     """All of the order at once; what has been authorised may be captured in parts, and cash collected per parcel."""
     order = payment.order
     if payment.kind == Kind.COD_COLLECTION:
-        return payment.amount_minor <= order.outstanding_minor
+        # What was cancelled or came back may have been paid at the door before that was known.
+        return payment.amount_minor <= max(order.outstanding_minor, order.total_minor - order.paid_minor)
     if payment.kind == Kind.CAPTURE and payment.amount_minor <= order.authorised_minor - order.paid_minor:
         return True
     # The checkout may have begun before lines, or all of the order, were cancelled.

@@ -47,31 +47,47 @@ def request(
     if currency != order.currency:
         raise RefundMismatch(f"Order {order} is in {order.currency}, not {currency}.")
     payment = _choose_payment(order, amount_minor, payment_id)
+    units = _unrefunded_units(order, goods_return) if goods_return else _with_failed(order, {})
     # What is not overpaid is given back out of goodwill, or for a return: it is not owed any more.
-    granted_minor = max(0, amount_minor - order.overpaid_minor)
-    units = _unrefunded_units(order, goods_return) if goods_return or not granted_minor else {}
-    order.credited_minor += granted_minor
+    order.credited_minor += max(0, amount_minor - order.overpaid_minor)
     return _request(
         payment, amount_minor, order=order, goods_return=goods_return, units=units, reason=reason, actor=actor, now=now
     )
 
 
 def give_back(
-    order: Order, *, units: Mapping[str, int] | None = None, reason: str, actor: str, now: datetime
+    order: Order,
+    *,
+    units: Mapping[str, int] | None = None,
+    goods_return: Return | None = None,
+    reason: str,
+    actor: str,
+    now: datetime,
 ) -> list[Refund]:
     """Ask for all that is overpaid, one refund per payment that it is of. For a caller that has the order's lock.
 
-    `units` are those whose money it is, by their lines' public ids; None: all that are cancelled.
+    `units` are those whose money it is, by their lines' public ids, beside those whose refund has failed; None: all
+    that are cancelled, or of the return.
     """
     refunds: list[Refund] = []
     if not order.overpaid_minor:
         return refunds
+    meant = _unrefunded_units(order, goods_return) if units is None else _with_failed(order, units)
     for payment, room_minor in _rooms(order):
         if amount_minor := min(room_minor, order.overpaid_minor):
             # Units are counted once, however many payments their money is of.
-            counted = {} if refunds else _unrefunded_units(order, None) if units is None else units
+            counted = {} if refunds else meant
             refunds.append(
-                _request(payment, amount_minor, order=order, units=counted, reason=reason, actor=actor, now=now)
+                _request(
+                    payment,
+                    amount_minor,
+                    order=order,
+                    goods_return=goods_return,
+                    units=counted,
+                    reason=reason,
+                    actor=actor,
+                    now=now,
+                )
             )
     return refunds
 
@@ -203,6 +219,13 @@ def _unrefunded_units(order: Order, goods_return: Return | None) -> dict[str, in
     for counted in order.refunds.filter(goods_return=goods_return).exclude(state=State.FAILED):
         units -= Counter(counted.units)
     return dict(+units)
+
+
+def _with_failed(order: Order, units: Mapping[str, int]) -> dict[str, int]:
+    """These cancelled units, and those whose refund has failed: as far as no other refund is for them."""
+    failed = order.refunds.filter(goods_return=None, state=State.FAILED).values_list("units", flat=True)
+    wanted = sum(map(Counter, failed), Counter(units))
+    return dict(wanted & Counter(_unrefunded_units(order, None))) if wanted else {}
 
 
 def _count_units(refund: Refund) -> None:

@@ -279,6 +279,42 @@ class TestRefundedUnits:
 
         assert order.lines.get().refunded == 2
 
+    def test_of_a_failed_refund_are_counted_with_the_next_one(self, now: datetime) -> None:
+        order = confirm_order()
+        quantities = {order.items[0].public_id: 1}
+        checkout.cancel(order.public_id, reason="", actor="ann", now=now, quantities=quantities)
+        refunds.failed(Refund.objects.get().public_id, actor="stripe", now=now)
+
+        checkout.cancel(order.public_id, reason="", actor="ann", now=now, quantities=quantities)
+        confirm_refund(Refund.objects.latest("pk"), now)
+
+        order.refresh_from_db()
+        assert (order.refunded_minor, order.lines.get().refunded) == (4990, 2)
+
+    def test_of_a_failed_refund_are_counted_though_goodwill_comes_on_top(self, now: datetime) -> None:
+        order = confirm_order()
+        quantities = {order.items[0].public_id: 1}
+        checkout.cancel(order.public_id, reason="", actor="ann", now=now, quantities=quantities)
+        refunds.failed(Refund.objects.get().public_id, actor="stripe", now=now)
+
+        confirm_refund(ask_refund(order, 3000), now)
+
+        order.refresh_from_db()
+        assert (order.refunded_minor, order.due_minor, order.lines.get().refunded) == (3000, 1990, 1)
+
+    def test_that_were_never_paid_for_are_not_counted(self, now: datetime) -> None:
+        order = place_order()
+        quantities = {order.items[0].public_id: 1}
+        checkout.cancel(order.public_id, reason="", actor="ann", now=now, quantities=quantities)
+        pay_for(order, amount_minor=2495)
+        checkout.cancel(order.public_id, reason="", actor="ann", now=now, quantities=quantities)
+        refunds.failed(Refund.objects.get().public_id, actor="stripe", now=now)
+
+        confirm_refund(ask_refund(order, 2495), now)
+
+        order.refresh_from_db()
+        assert (order.payment_status, order.lines.get().refunded) == ("refunded", 1)
+
     def test_are_none_of_goodwill(self, now: datetime) -> None:
         order = deliver_order()
 
