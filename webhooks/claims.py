@@ -19,7 +19,8 @@ LEASE = timedelta(seconds=45)
 SUBSCRIPTIONS_PER_CLAIM = 50
 # How far a claim looks into one subscription's due deliveries for some whose subject is free.
 LOOK_AHEAD = 200
-# Under strict ordering all that waits behind one failed event is due, and more of it must be looked past.
+# Under strict ordering all that waits behind one failed event is due, and more of it must be looked past; as must what
+# waits for what was skipped, while that is being put back.
 STRICT_LOOK_AHEAD = 5_000
 _CLAIM_LOCK = 0x57EB
 
@@ -90,7 +91,10 @@ def _one_claim_at_a_time() -> None:
 _READY = """
     SELECT s.*, (
         SELECT count(*) FROM webhooks_delivery f WHERE f.subscription_id = s.id AND f.state = 'sending'
-    ) AS sending
+    ) AS sending, (
+        SELECT min(r.since) FROM webhooks_replay r
+        WHERE r.subscription_id = s.id AND r.kind = 'skipped' AND r.finished_at IS NULL
+    ) AS returning_since
     FROM webhooks_subscription s
     WHERE s.state = 'active' AND (s.resting_until IS NULL OR s.resting_until <= %s) AND EXISTS (
         SELECT 1 FROM webhooks_delivery d
@@ -111,8 +115,9 @@ def _is_settled(subscription: Subscription, now: datetime) -> bool:
     return compaction.settle(subscription, look_ahead=_look_ahead(subscription), now=now)
 
 
-def _look_ahead(subscription: Subscription) -> int:
-    return STRICT_LOOK_AHEAD if subscription.ordering == Subscription.Ordering.STRICT else LOOK_AHEAD
+def _look_ahead(subscription: Any) -> int:
+    much_may_wait = subscription.ordering == Subscription.Ordering.STRICT or subscription.returning_since
+    return STRICT_LOOK_AHEAD if much_may_wait else LOOK_AHEAD
 
 
 def _room(subscription: Any, now: datetime) -> int:
@@ -130,7 +135,8 @@ def _use_up_rates(claimed: Sequence[Claimed], *, now: datetime) -> None:
 
 
 # One lane of one subscription: its longest due deliveries whose subject is neither being sent nor waiting for an
-# earlier event: one that is due too, or parked and about to come back. Under strict ordering any that has not arrived.
+# earlier event: one that is due too, or has failed or was skipped and is about to come back. Under strict ordering any
+# that has not arrived.
 _ARM = """
     SELECT * FROM (
         SELECT d.id, d.subscription_id, d.lane, d.next_attempt_at, CAST(%s AS integer) AS room FROM (
@@ -144,15 +150,27 @@ _ARM = """
             WHERE o.subscription_id = d.subscription_id AND o.subject = d.subject AND o.id < d.id
               AND o.state IN ('pending', 'sending', 'parked') AND {earlier_waits}
             LIMIT 1 OFFSET 0
-        ) ORDER BY d.next_attempt_at, d.id LIMIT %s
+        ) {and_none_returns} ORDER BY d.next_attempt_at, d.id LIMIT %s
     ) arm
+"""
+_NONE_RETURNS = """
+    AND NOT EXISTS (
+        SELECT 1 FROM webhooks_delivery k
+        WHERE k.subscription_id = d.subscription_id AND k.subject = d.subject AND k.id < d.id
+          AND k.state = 'skipped' AND k.attempt_count = 0 AND k.created_at >= %s
+        LIMIT 1 OFFSET 0
+    )
 """
 # A CASE, and OFFSET above, leave the planner one way, whatever it knows of the table: for each candidate one look into
 # the index of what is open of a subject. By the backlog's times, or joined, each claim would read all of the backlog.
 _EARLIER_COMES_SOON = """
-    CASE o.state WHEN 'pending' THEN o.next_attempt_at <= %s WHEN 'parked' THEN o.claimed_at <= %s ELSE FALSE END
+    CASE o.state
+        WHEN 'pending' THEN o.next_attempt_at <= %s OR o.claimed_at <= %s
+        WHEN 'parked' THEN o.claimed_at <= %s
+        ELSE FALSE
+    END
 """
-_EARLIER_IS_OPEN = "COALESCE(%s, %s) IS NOT NULL"
+_EARLIER_IS_OPEN = "COALESCE(%s, %s, %s) IS NOT NULL"
 
 _BY_ROOM = """
     SELECT id FROM (
@@ -163,19 +181,24 @@ _BY_ROOM = """
 """
 
 
-def _best_of(ready: Sequence[Subscription], limit: int, now: datetime) -> tuple[str, list[Any]]:
+def _best_of(ready: Sequence[Any], limit: int, now: datetime) -> tuple[str, list[Any]]:
     """The query of the ids to take, and its values."""
     moment = _adapt(now)
     arms, values = [], []
     for subscription in ready:
         strict = subscription.ordering == Subscription.Ordering.STRICT
-        arm = _ARM.format(earlier_waits=_EARLIER_IS_OPEN if strict else _EARLIER_COMES_SOON)
+        returning = [subscription.returning_since] if subscription.returning_since else []
+        arm = _ARM.format(
+            earlier_waits=_EARLIER_IS_OPEN if strict else _EARLIER_COMES_SOON,
+            and_none_returns=_NONE_RETURNS if returning else "",
+        )
         look_ahead = _look_ahead(subscription)
         room = min(_room(subscription, now), limit)
-        parked_until = _adapt(now if subscription.resting_until else subscription.recovered_at)
+        failed_by = _adapt(now if subscription.resting_until else subscription.recovered_at)
         for lane in Delivery.Lane.values:
             arms.append(arm)
-            values += [room, subscription.pk, lane, moment, look_ahead, subscription.pk, moment, parked_until, room]
+            values += [room, subscription.pk, lane, moment, look_ahead, subscription.pk]
+            values += [moment, failed_by, failed_by, *returning, room]
     return _BY_ROOM.format(arms=" UNION ALL ".join(arms)), [*values, limit]
 
 

@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 FAILURES_TO_OPEN = 10
 FIRST_REST, LONGEST_REST = timedelta(seconds=5), timedelta(hours=1)
+# Without one success for so long it is the subscription that fails, however few deliveries it has to fail with.
+LASTING = timedelta(hours=1)
 GIVE_UP_AFTER = timedelta(days=5)
 SYSTEM = "system"
 
@@ -69,10 +71,14 @@ def _learn(subscription: Subscription, answers: Sequence[Answer], *, now: dateti
 
 
 def _succeeded(subscription: Subscription, claimed: Claimed, *, now: datetime) -> None:
-    if subscription.resting_until or claimed.was_parked:
+    if subscription.resting_until or claimed.was_parked or has_failed_for_long(subscription, now=now):
         subscription.recovered_at, subscription.next_return_at = now, None
     for name, value in Subscription.WELL.items():
         setattr(subscription, name, value)
+
+
+def has_failed_for_long(subscription: Subscription, *, now: datetime) -> bool:
+    return subscription.failing_since is not None and subscription.failing_since <= now - LASTING
 
 
 def _failed(subscription: Subscription, claimed: Claimed, outcome: Outcome, *, now: datetime) -> None:

@@ -18,6 +18,10 @@ def schedule(override: Sequence[float] | None) -> Sequence[float]:
     return LADDER if override is None else override
 
 
+def longest_wait(step: float) -> timedelta:
+    return timedelta(seconds=step * (1 + JITTER))
+
+
 def next_attempt_at(
     failures: int, *, steps: Sequence[float], failed_at: datetime, retry_after: datetime | None = None
 ) -> datetime | None:

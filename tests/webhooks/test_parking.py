@@ -29,6 +29,14 @@ def park(now: datetime) -> None:
     Subscription.objects.update(**Subscription.WELL)
 
 
+def fail_for_long(now: datetime, *, is_open: bool = True) -> None:
+    """All there are wait 14 hours, as after seven failures; and nothing of their subscription has arrived for a day."""
+    Delivery.objects.update(lane=1, attempt_count=7, claimed_at=now, next_attempt_at=now + 14 * HOUR)
+    Subscription.objects.update(consecutive_failures=3, failing_since=now - 24 * HOUR)
+    if is_open:
+        Subscription.objects.update(consecutive_failures=12, resting_until=now + 20 * SECOND)
+
+
 def claim(now: datetime, limit: int = 100) -> list[Claimed]:
     return claims.claim(limit, owner="w1", now=now)
 
@@ -132,11 +140,79 @@ class TestProbe:
         assert subjects("parked") == ["sub_1"]
 
     @pytest.mark.usefixtures("subscription")
-    def test_costs_one_statement_while_nothing_is_parked(self, now: datetime, django_assert_num_queries: Any) -> None:
+    def test_costs_one_statement_while_nothing_is_parked_or_fails_for_long(
+        self, now: datetime, django_assert_num_queries: Any
+    ) -> None:
         happen_often(3, subjects=3)
 
         with django_assert_num_queries(1):
             parking.work(now=now)
+
+
+class TestProbeOfWhatHasFailed:
+    """It waits for hours by its schedule, and nothing else is due."""
+
+    def test_follows_the_circuit_while_that_is_open(self, subscription: Subscription, now: datetime) -> None:
+        happen_often(3, subjects=3)
+        fail_for_long(now)
+
+        probed = []
+        for second in range(0, 120, 5):
+            moment = now + second * SECOND
+            parking.work(now=moment)
+            probes = claim(moment)
+            probed += [(second, Delivery.objects.get(pk=probe.id).subject) for probe in probes]
+            record(probes, moment, works=lambda _: False)
+
+        assert probed == [(20, "sub_0"), (60, "sub_1")]
+        subscription.refresh_from_db()
+        assert subscription.consecutive_failures == 14
+
+    @pytest.mark.usefixtures("subscription")
+    def test_begins_with_the_oldest_whether_parked_or_not(self, now: datetime) -> None:
+        happen_often(3, subjects=3)
+        fail_for_long(now)
+        Delivery.objects.filter(subject="sub_1").update(state="parked", next_attempt_at=None)
+
+        parking.work(now=now + 20 * SECOND)
+
+        assert list(claims.due(now + 20 * SECOND).values_list("subject", flat=True)) == ["sub_0"]
+        assert subjects("parked") == ["sub_1"]
+
+    @pytest.mark.usefixtures("subscription")
+    def test_comes_once_an_hour_while_the_circuit_is_closed(self, now: datetime) -> None:
+        happen_often(2, subjects=2)
+        fail_for_long(now, is_open=False)
+
+        probed = []
+        for minute in range(0, 200, 5):
+            moment = now + timedelta(minutes=minute)
+            parking.work(now=moment)
+            probed += [minute] * len(probes := claim(moment))
+            record(probes, moment, works=lambda _: False)
+
+        assert probed == [60, 120, 180]
+
+    @pytest.mark.usefixtures("subscription")
+    def test_is_not_for_a_subscription_that_takes_others(self, now: datetime) -> None:
+        happen()
+        fail_for_long(now, is_open=False)
+        Subscription.objects.update(**Subscription.WELL)
+
+        parking.work(now=now + 13 * HOUR)
+
+        assert not claims.anything_due(now + 13 * HOUR)
+
+    @pytest.mark.parametrize("is_open", [True, False])
+    @pytest.mark.usefixtures("subscription")
+    def test_leaves_alone_what_the_receiver_asked_to_wait_with(self, is_open: bool, now: datetime) -> None:
+        happen()
+        fail_for_long(now, is_open=is_open)
+        Delivery.objects.update(attempt_count=2, next_attempt_at=now + 10 * HOUR)
+
+        parking.work(now=now + 9 * HOUR)
+
+        assert not claims.anything_due(now + 9 * HOUR)
 
 
 class TestReturn:
@@ -211,6 +287,91 @@ class TestReturn:
 
         events = [Event.objects.get(public_id=event_id) for event_id in arrived]
         assert [(event.subject, event.sequence) for event in events] == [("sub_0", 2), ("sub_1", 1), ("sub_1", 2)]
+
+    @pytest.mark.parametrize("is_open", [True, False])
+    @pytest.mark.usefixtures("subscription")
+    def test_brings_forward_what_waits_for_its_next_attempt(self, is_open: bool, now: datetime) -> None:
+        happen_often(3, subjects=3)
+        fail_for_long(now, is_open=is_open)
+        back = now + HOUR
+        self.succeed(back)
+
+        parking.work(now=back + 5 * SECOND)
+
+        rows = Delivery.objects.filter(state="pending")
+        assert list(rows.order_by("id").values_list("subject", "next_attempt_at", "attempts_before")) == [
+            ("sub_1", back + 5 * SECOND, 0),
+            ("sub_2", back + 5 * SECOND, 0),
+        ]
+
+    @pytest.mark.usefixtures("subscription")
+    def test_brings_back_what_is_parked_and_what_waits_by_age(
+        self, now: datetime, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(parking, "RETURNED_AT_ONCE", 2)
+        happen_often(5, subjects=5)
+        fail_for_long(now)
+        Delivery.objects.filter(subject__in=["sub_2", "sub_4"]).update(state="parked", next_attempt_at=None)
+        back = now + HOUR
+        self.succeed(back)
+
+        parking.work(now=back + 5 * SECOND)
+        assert list(claims.due(back + 5 * SECOND).order_by("id").values_list("subject", flat=True)) == [
+            "sub_1",
+            "sub_2",
+        ]
+        parking.work(now=back + 10 * SECOND)
+        assert claims.due(back + 10 * SECOND).count() == 4
+
+    @pytest.mark.usefixtures("subscription")
+    def test_lets_nothing_later_of_a_subject_pass_what_has_yet_to_be_brought_forward(
+        self, now: datetime, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(parking, "RETURNED_AT_ONCE", 1)
+        for subject in ("sub_0", "sub_1", "sub_2"):
+            happen(subject)
+        fail_for_long(now)
+        happen("sub_2")
+        back = now + HOUR
+        self.succeed(back)
+
+        assert claim(back) == []
+        arrived = []
+        for second in range(5, 30, 5):
+            moment = back + second * SECOND
+            parking.work(now=moment)
+            claimed = claim(moment)
+            arrived += [one.event_id for one in claimed]
+            record(claimed, moment)
+
+        events = [Event.objects.get(public_id=event_id) for event_id in arrived]
+        assert [(event.subject, event.sequence) for event in events] == [("sub_1", 1), ("sub_2", 1), ("sub_2", 2)]
+
+    @pytest.mark.usefixtures("subscription")
+    def test_brings_nothing_forward_where_only_one_was_refused_for_a_moment(self, now: datetime) -> None:
+        happen("asked for time")
+        fail_for_long(now, is_open=False)
+        Subscription.objects.update(consecutive_failures=1, failing_since=now)
+        happen("fine")
+        moment = now + 10 * SECOND
+
+        record(claim(moment), moment)
+        parking.work(now=moment + 5 * SECOND)
+
+        assert Delivery.objects.get(state="pending").next_attempt_at == now + 14 * HOUR
+
+    @pytest.mark.usefixtures("subscription")
+    def test_heeds_what_the_receiver_asked_one_of_them_to_wait(self, now: datetime) -> None:
+        happen_often(3, subjects=3)
+        fail_for_long(now)
+        Delivery.objects.filter(subject="sub_1").update(attempt_count=2, next_attempt_at=now + 10 * HOUR)
+        back = now + HOUR
+        self.succeed(back)
+
+        parking.work(now=back + 5 * SECOND)
+
+        waits = dict(Delivery.objects.filter(state="pending").values_list("subject", "next_attempt_at"))
+        assert waits == {"sub_1": now + 10 * HOUR, "sub_2": back + 5 * SECOND}
 
     @pytest.mark.usefixtures("subscription")
     def test_is_begun_anew_by_no_success_of_others(self, now: datetime) -> None:
