@@ -1,5 +1,6 @@
 """From a cart to an order that is confirmed, or given up."""
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -7,6 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
 from inventory import allocation, stock
@@ -20,6 +22,8 @@ from orders.promises import promise
 from orders.transitions import ALLOWED_FROM, InvalidTransition, Kind, lock, record, require, unpacked_units
 from webhooks.prepared import Prepared
 from webhooks.sources import DomainError, every, together
+
+logger = logging.getLogger(__name__)
 
 UNPAID_HOLD = timedelta(minutes=15)
 CUSTOMER_CANCEL_WINDOW = timedelta(minutes=30)
@@ -144,9 +148,17 @@ def expire_due() -> None:
     now = timezone.now()
     due = Order.objects.filter(state=Order.State.PENDING, hold_expires_at__lte=now).order_by("hold_expires_at")
     for order_id in due.values_list("public_id", flat=True)[:EXPIRIES_PER_RUN]:
-        # It may have been paid or cancelled since it was listed.
-        with suppress(InvalidTransition):
+        try:
             expire(order_id, now=now)
+        except InvalidTransition:
+            # It has been paid or cancelled since it was listed.
+            continue
+        except (OperationalError, InterfaceError):
+            # Of the database, not of this order: the clock says so, and comes again.
+            raise
+        except Exception:
+            # The next run begins with it again: the others must not wait for it.
+            logger.exception("The order %s could not be expired", order_id)
 
 
 def _read_basket(lines: Iterable[tuple[str, int]]) -> list[tuple[Product, int]]:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import time_machine
 from django.db import transaction
+from django.utils import timezone
 
 from inventory import allocation
 from inventory.models import Product, StockLevel
@@ -12,6 +13,7 @@ from inventory.stock import InsufficientStock
 from orders import checkout, fulfilment
 from orders.models import Allocation, Customer, Order, OrderLine
 from orders.transitions import InvalidTransition
+from tests.chaos.processes import running_cluster, wait_until
 from tests.factories import add_stock, confirm_order, make_cart, make_product, pack_order, pay_for, place_order
 from webhooks.models import Event
 
@@ -365,8 +367,42 @@ class TestExpire:
         states = [Order.objects.get(pk=order.pk).state for order in (early, paid, cash)]
         assert states == ["pending", "confirmed", "pending"]
 
+    def test_goes_on_after_an_order_that_cannot_be_given_up(
+        self, now: datetime, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        make_product("MUG")
+        make_product("PAN")
+        broken, other = place_order(("MUG", 1)), place_order(("PAN", 1), now=now + timedelta(seconds=1))
+        # As no verb leaves it: what the order holds cannot be released.
+        StockLevel.objects.filter(product__sku="MUG").update(reserved=0)
+
+        with time_machine.travel(now + timedelta(minutes=16), tick=False):
+            checkout.expire_due()
+
+        states = [Order.objects.get(pk=order.pk).state for order in (broken, other)]
+        assert states == ["pending", "cancelled"]
+        assert f"The order {broken.public_id} could not be expired" in caplog.text
+        assert "MUG (1 asked for, 0 reserved)" in caplog.text
+
     def test_refuses_an_order_that_was_paid_meanwhile(self, now: datetime) -> None:
         order = confirm_order()
 
         with pytest.raises(InvalidTransition, match="is confirmed"):
             checkout.expire(order.public_id, now=now + timedelta(hours=1))
+
+
+@pytest.mark.processes
+@pytest.mark.django_db(transaction=True)
+class TestRunningCluster:
+    def test_gives_up_an_unpaid_order_within_seconds(self, told: Told) -> None:
+        make_product("MUG")
+        with running_cluster():
+            order = place_order(("MUG", 2), now=timezone.now() - checkout.UNPAID_HOLD + timedelta(seconds=1))
+            assert (order.state, reserved()) == ("pending", 2)
+
+            # One to its time, five between two looks, and a busy machine.
+            wait_until(lambda: not reserved(), what="release of its units", timeout_s=12)
+
+        order.refresh_from_db()
+        assert (order.status, order.payment_status) == ("cancelled", "unpaid")
+        assert told(order.public_id) == ["order.created", "order.cancelled"]
