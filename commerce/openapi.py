@@ -1,5 +1,7 @@
 """The OpenAPI description beyond what the views say by themselves."""
 
+from collections.abc import Iterator
+from http import HTTPStatus
 from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
@@ -7,6 +9,7 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiParameter
 
 from commerce.problems import CONTENT_TYPE
+from commerce.tokens import required_scopes
 from webhooks import catalogue
 from webhooks.catalogue import EventType
 from webhooks.schema import body_example, body_schema
@@ -19,10 +22,59 @@ IDEMPOTENCY_KEY = OpenApiParameter(
 )
 
 
+# Of which operations they may be answered: Schema.problems.
+PROBLEMS = {
+    HTTPStatus.BAD_REQUEST: "What was sent does not fit; `errors` names each field or parameter.",
+    HTTPStatus.UNAUTHORIZED: "The token, or the signature, is missing or is none that is good now.",
+    HTTPStatus.FORBIDDEN: "The token does not have the scope, or is of another warehouse.",
+    HTTPStatus.NOT_FOUND: "There is no such thing, or the caller does not see it; or the cursor is none of ours.",
+    HTTPStatus.CONFLICT: "What is there does not allow it now; or a request with this Idempotency-Key still runs.",
+    HTTPStatus.GONE: "The event to go on after has been forgotten (`cursor_gone`).",
+    HTTPStatus.LENGTH_REQUIRED: "The body was sent without its length.",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too large.",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is not said to be JSON.",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "It makes no sense as things are; or the Idempotency-Key is of another request.",
+    HTTPStatus.TOO_MANY_REQUESTS: "Too many calls: `Retry-After` says when to come back.",
+    HTTPStatus.SERVICE_UNAVAILABLE: "Too many streams are open: `Retry-After` says when to come back.",
+}
+
+
 class Schema(AutoSchema):
     def get_override_parameters(self) -> list[Any]:
-        is_known_by_its_id = self.path.startswith("/api/v1/inbound/")
-        return [IDEMPOTENCY_KEY] if self.method == "POST" and not is_known_by_its_id else []
+        return [IDEMPOTENCY_KEY] if self.method == "POST" and not self._is_inbound else []
+
+    def get_operation(self, *args: Any, **kwargs: Any) -> dict[str, Any] | None:
+        operation: dict[str, Any] | None = super().get_operation(*args, **kwargs)
+        if operation is not None and self.path.startswith("/api/v1/"):
+            content = {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+            for status in self.problems(operation):
+                answer = {"description": PROBLEMS[status], "content": content}
+                operation["responses"].setdefault(str(int(status)), answer)
+        return operation
+
+    def problems(self, operation: dict[str, Any]) -> Iterator[HTTPStatus]:
+        """What it may be refused with, but for what any address may answer (405, 406, 5xx)."""
+        yield from (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS)
+        names = {parameter["name"]: parameter["in"] for parameter in operation.get("parameters", [])}
+        if required_scopes(self.view, self.method):
+            yield HTTPStatus.FORBIDDEN
+        if "path" in names.values() or "cursor" in names:
+            yield HTTPStatus.NOT_FOUND
+        if "after" in names:
+            yield HTTPStatus.GONE
+        if self.path.endswith("/stream"):
+            yield HTTPStatus.SERVICE_UNAVAILABLE
+        if self.method in ("POST", "PATCH"):
+            yield from (HTTPStatus.LENGTH_REQUIRED, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        if self.method in ("POST", "PATCH") and not self._is_inbound:
+            yield HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+        if self.method == "POST" and not self._is_inbound:
+            yield from (HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY)
+
+    @property
+    def _is_inbound(self) -> bool:
+        """Its messages are known by their own ids, and taken in as they come."""
+        return bool(self.path.startswith("/api/v1/inbound/"))
 
 
 class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
@@ -34,12 +86,8 @@ class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-ca
 
 
 def add_problems(result: dict[str, Any], **_: object) -> dict[str, Any]:
-    """Postprocessing: every operation may answer a problem document."""
+    """Postprocessing: the shape that Schema's problems refer to."""
     result.setdefault("components", {}).setdefault("schemas", {})["Problem"] = _PROBLEM
-    content = {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    for operations in result.get("paths", {}).values():
-        for operation in operations.values():
-            operation["responses"].setdefault("default", {"description": "A problem (RFC 9457).", "content": content})
     return result
 
 

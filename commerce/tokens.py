@@ -92,7 +92,7 @@ class HasScope(BasePermission):
     """The token has one of the view's `required_scopes`: a tuple, or a dict of them by method. Empty: anybody may."""
 
     def has_permission(self, request: Request, view: "APIView") -> bool:
-        required = _required_scopes(view, str(request.method))
+        required = required_scopes(view, str(request.method))
         if not required:
             return True
         token = _token(request)
@@ -102,7 +102,7 @@ class HasScope(BasePermission):
         return not set(required).isdisjoint(token.scopes)
 
 
-def _required_scopes(view: Any, method: str) -> tuple[str, ...]:
+def required_scopes(view: Any, method: str) -> tuple[str, ...]:
     scopes: dict[str, tuple[str, ...]] | tuple[str, ...] = view.required_scopes
     if not isinstance(scopes, dict):
         return scopes

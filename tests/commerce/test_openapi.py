@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 from django.core.management import call_command
 from django.test import Client
@@ -14,17 +16,51 @@ def test_the_description_is_valid_and_without_warnings(capsys: pytest.CaptureFix
     assert "openapi: 3.1.1" in capsys.readouterr().out
 
 
-def test_every_operation_may_answer_a_problem_and_every_post_takes_a_key(client: Client) -> None:
+def operations_of(client: Client) -> dict[str, Any]:
+    """By `GET /api/v1/orders/`."""
     schema = client.get("/api/schema/?format=json", headers={"Accept": "application/vnd.oai.openapi+json"}).json()
+    return {
+        f"{method.upper()} {path}": operation
+        for path, operations in schema["paths"].items()
+        for method, operation in operations.items()
+    }
 
-    operations = [(path, *each) for path, operations in schema["paths"].items() for each in operations.items()]
-    assert operations
-    for path, method, operation in operations:
-        (content_type,) = operation["responses"]["default"]["content"]
-        assert content_type == "application/problem+json"
+
+def test_every_post_takes_a_key(client: Client) -> None:
+    for name, operation in operations_of(client).items():
         taken = {parameter["name"] for parameter in operation.get("parameters", [])}
         # A sender's message is known by the id that the sender gave it.
-        assert ("Idempotency-Key" in taken) == (method == "post" and not path.startswith("/api/v1/inbound/"))
+        assert ("Idempotency-Key" in taken) == (name.startswith("POST") and "/inbound/" not in name)
+
+
+def test_every_operation_names_the_problems_it_may_answer(client: Client) -> None:
+    operations = operations_of(client)
+
+    for name, operation in operations.items():
+        answers = operation["responses"]
+        assert "default" not in answers
+        assert {"400", "401", "429"} <= set(answers), name
+        problems = [answer for status, answer in answers.items() if status[0] in "45"]
+        assert {content_type for each in problems for content_type in each["content"]} == {"application/problem+json"}
+
+
+@pytest.mark.parametrize(
+    ("operation", "statuses"),
+    [
+        ("GET /api/v1/orders/", "200 400 401 403 404 429"),
+        ("GET /api/v1/products/", "200 400 401 404 429"),
+        ("GET /api/v1/webhooks/event-types/", "200 400 401 403 429"),
+        ("GET /api/v1/events/", "200 400 401 403 410 429"),
+        ("GET /api/v1/track/{token}/stream", "200 400 401 404 429 503"),
+        ("POST /api/v1/orders/", "201 400 401 409 411 413 415 422 429"),
+        ("POST /api/v1/orders/{order_id}/confirm/", "200 400 401 403 404 409 411 413 415 422 429"),
+        ("PATCH /api/v1/products/{sku}/", "200 400 401 403 404 411 413 415 429"),
+        ("DELETE /api/v1/webhooks/subscriptions/{public_id}/", "204 400 401 403 404 429"),
+        ("POST /api/v1/inbound/{source}/", "202 400 401 404 411 413 429"),
+    ],
+)
+def test_names_those_that_apply(client: Client, operation: str, statuses: str) -> None:
+    assert sorted(operations_of(client)[operation]["responses"]) == statuses.split()
 
 
 def test_every_event_is_described_as_a_webhook(client: Client) -> None:

@@ -36,7 +36,7 @@ CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
-EXAMPLES = 12
+EXAMPLES = 16
 # They never end, and are answered beside Django.
 STREAMS = "stream$"
 
