@@ -12,6 +12,7 @@ from commerce.inbound.admin import messages, sources
 from commerce.models import ApiToken
 from commerce.tokens import SCOPES
 from inventory.models import Warehouse
+from orders.models import Order
 
 del messages, sources  # Imported for what they register.
 # The library's own kind of key opens nothing here.
@@ -31,6 +32,12 @@ class ApiTokenForm(forms.ModelForm):  # type: ignore[type-arg]
     )
     warehouse = forms.ModelChoiceField(
         Warehouse.objects.all(), to_field_name="code", required=False, empty_label="All warehouses"
+    )
+
+    channel = forms.ChoiceField(
+        choices=[("", "As each order says"), *Order.Channel.choices],
+        required=False,
+        help_text="Of its orders and sales. At a till the safety stock is sold too.",
     )
 
     class Meta:

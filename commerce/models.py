@@ -10,6 +10,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 from rest_framework_api_key.models import AbstractAPIKey
 
+from orders.models import Order
 from webhooks.fields import EncryptedJSONField, PublicIdField
 from webhooks.models import Subscription
 
@@ -37,9 +38,14 @@ class ApiToken(AbstractAPIKey):
 
     def clean(self) -> None:
         super().clean()
+        if self.revoked:
+            # Also one that was made before there were these rules.
+            return
+        if self.channel not in ("", *Order.Channel.values):
+            there_are = ", ".join(Order.Channel.values)
+            raise ValidationError({"channel": f"There is no channel {self.channel}. There are: {there_are}."})
         beyond = [scope for scope in self.scopes if scope not in self.WITHIN_A_WAREHOUSE]
-        # One that was made before this rule can still be revoked.
-        if self.warehouse and beyond and not self.revoked:
+        if self.warehouse and beyond:
             raise ValidationError(
                 {"warehouse": f"A token of one warehouse cannot have the scope {' or '.join(beyond)}: it reaches all."}
             )

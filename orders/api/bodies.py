@@ -10,7 +10,7 @@ from rest_framework.fields import empty
 from inventory.models import is_country
 from inventory.money import AmountField, CurrencyField
 from orders import fulfilment, promises
-from orders.models import Customer, Hold, Payment
+from orders.models import Customer, Hold, Order, Payment
 from orders.models.returns import Condition
 from orders.models.shipment import TrackingStatus
 from orders.returns import Receipt, Wish
@@ -98,13 +98,22 @@ class PlaceOrder(Body):
     lines = CartLine(many=True, allow_empty=False, max_length=MOST_LINES)  # type: ignore[call-arg]
     shipping_address = CartAddress()
     payment = CartPayment()
-    channel = OptionalText(max_length=40, help_text="A token's own channel, if it has one. Without either: web.")
+    channel = serializers.ChoiceField(
+        Order.Channel.choices,
+        required=False,
+        allow_blank=True,
+        allow_null=True,
+        error_messages={"invalid_choice": f"There is no such channel. There are: {', '.join(Order.Channel.values)}."},
+        help_text="A token's own channel, if it has one; without a token, web alone. Absent, empty or null: the same.",
+    )
 
-    def validate_channel(self, channel: str) -> str:
-        own = getattr(self.context["request"].auth, "channel", "")
-        if own and channel not in ("", own):
-            raise serializers.ValidationError(f"This token sells on the channel {own} alone.", code="other_channel")
-        return channel
+    def validate_channel(self, channel: str | None) -> str:
+        token = self.context["request"].auth
+        own = token.channel if token else Order.Channel.WEB
+        if own and channel and channel != own:
+            seller = "This token sells" if token else "Who has no token orders"
+            raise serializers.ValidationError(f"{seller} on the channel {own} alone.", code="other_channel")
+        return channel or ""
 
 
 class Nothing(Body):

@@ -22,7 +22,6 @@ from orders.reading import read
 from webhooks.bodies import MomentFilter
 
 STOREFRONT = "storefront"
-DEFAULT_CHANNEL = "web"
 
 
 class OrderFilter(filters.FilterSet):  # type: ignore[misc]
@@ -115,5 +114,5 @@ def _cart(body: dict[str, Any], *, own_channel: str) -> Cart:
         lines=[(line["sku"], line["quantity"]) for line in body["lines"]],
         shipping_address=Address(**body["shipping_address"]),
         payment=PaymentChoice(**body["payment"]),
-        channel=own_channel or body.get("channel") or DEFAULT_CHANNEL,
+        channel=own_channel or body.get("channel") or Order.Channel.WEB,
     )

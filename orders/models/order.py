@@ -36,6 +36,14 @@ class OrderQuerySet(models.QuerySet["Order"]):
 class Order(models.Model):
     """Written by the verbs alone (`checkout`, `payments`, `fulfilment`), each under `transitions.lock`."""
 
+    class Channel(models.TextChoices):
+        """Where an order may be placed. Older ones may have come by others."""
+
+        WEB = "web", "Web shop"
+        POS = "pos", "Till"
+        MARKETPLACE = "marketplace", "Marketplace"
+        ERP = "erp", "ERP"
+
     class State(models.TextChoices):
         PENDING = "pending", "Pending"
         CONFIRMED = "confirmed", "Confirmed"
@@ -92,7 +100,7 @@ class Order(models.Model):
         unique=True,
     )
     tracking_token = models.CharField(max_length=64, unique=True, default=new_tracking_token, editable=False)
-    channel = models.CharField(max_length=40, default="web")
+    channel = models.CharField(max_length=40, default=Channel.WEB)
     customer = models.ForeignKey(Customer, on_delete=models.PROTECT, related_name="orders")
 
     contact_name = models.CharField(max_length=200, blank=True)

@@ -62,7 +62,9 @@ class TestApiTokens:
         token.refresh_from_db()
         assert token.revoked
 
-    @pytest.mark.parametrize("wrong", [{"scopes": ["all"]}, {"scopes": []}, {"name": ""}, {"warehouse": "NOWHERE"}])
+    @pytest.mark.parametrize(
+        "wrong", [{"scopes": ["all"]}, {"scopes": []}, {"name": ""}, {"warehouse": "NOWHERE"}, {"channel": "app"}]
+    )
     def test_refuses_what_makes_no_sense(self, staff: Client, wrong: dict[str, object]) -> None:
         page = staff.post(ADD, FORM | wrong)
 

@@ -136,6 +136,7 @@ class TestCommand:
             (["--scopes", "orders", "--expires", "2001-01-01"], "2001-01-01 has passed"),
             (["--scopes", "orders", "--warehouse", "NOWHERE"], "There is no warehouse NOWHERE."),
             (["--scopes", " , "], "name at least one of storefront"),
+            (["--scopes", "orders", "--channel", "app"], "invalid choice: 'app'"),
             ([], "--scopes"),
         ],
     )

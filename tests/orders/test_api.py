@@ -135,7 +135,8 @@ class TestPlacing:
         assert [order.transitions.get().actor for order in Order.objects.order_by("pk")] == ["storefront", "ERP"]
 
     @pytest.mark.parametrize(
-        ("own", "wished", "taken"), [("", None, "web"), ("", "app", "app"), ("pos", "pos", "pos"), ("pos", None, "pos")]
+        ("own", "wished", "taken"),
+        [("", None, "web"), ("", "erp", "erp"), ("pos", "pos", "pos"), ("pos", None, "pos"), ("pos", "", "pos")],
     )
     def test_carries_the_channel_of_its_token_or_the_body_s(self, own: str, wished: str | None, taken: str) -> None:
         make_product("MUG")
@@ -152,6 +153,34 @@ class TestPlacing:
         [error] = answer.json()["errors"]
         assert (answer.status_code, error["field"], error["code"]) == (400, "channel", "other_channel")
         assert error["detail"] == "This token sells on the channel pos alone."
+        assert not Order.objects.exists()
+
+    @pytest.mark.parametrize("channel", [None, "", "web"])
+    def test_without_a_token_is_of_the_channel_web(self, anybody: Caller, channel: str | None) -> None:
+        make_product("MUG")
+
+        assert anybody.post("orders/", BODY | {"channel": channel}).json()["channel"] == "web"
+
+    @pytest.mark.parametrize("channel", ["erp", "pos", "marketplace"])
+    def test_without_a_token_may_not_claim_another(self, anybody: Caller, channel: str) -> None:
+        make_product("MUG")
+
+        answer = anybody.post("orders/", BODY | {"channel": channel})
+
+        [error] = answer.json()["errors"]
+        assert (answer.status_code, error["field"], error["code"]) == (400, "channel", "other_channel")
+        assert error["detail"] == "Who has no token orders on the channel web alone."
+        assert not Order.objects.exists()
+
+    @pytest.mark.parametrize("scopes", [(), ("storefront",)])
+    def test_is_refused_on_a_channel_that_does_not_exist(self, scopes: tuple[str, ...]) -> None:
+        make_product("MUG")
+
+        answer = Caller(*scopes).post("orders/", BODY | {"channel": "app"})
+
+        [error] = answer.json()["errors"]
+        assert (answer.status_code, error["field"], error["code"]) == (400, "channel", "invalid_choice")
+        assert error["detail"] == "There is no such channel. There are: web, pos, marketplace, erp."
         assert not Order.objects.exists()
 
     def test_out_of_stock_says_what_is_available_and_keeps_nothing(self, anybody: Caller) -> None:

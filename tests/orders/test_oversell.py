@@ -24,7 +24,7 @@ from webhooks.models import Event
 
 PROCESSES, THREADS, BUYERS, UNITS = 4, 5, 200, 50
 CHECKOUTS = 500
-CHANNELS = ("web", "marketplace", "app", "pos")
+CHANNELS = ("web", "marketplace", "erp", "pos")
 REFUSED = "refused: MUG, 1 asked for, 0 left"
 
 

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from commerce import database, tokens
 from inventory.models import Warehouse
+from orders.models import Order
 
 
 def scope_list(text: str) -> list[str]:
@@ -43,7 +44,7 @@ class Command(BaseCommand):
             "--scopes", type=scope_list, required=True, help=f"comma list of {', '.join(tokens.SCOPES)}"
         )
         parser.add_argument("--warehouse", default="", help="code of the only warehouse it works for")
-        parser.add_argument("--channel", default="", help="sales channel of the orders it places")
+        parser.add_argument("--channel", default="", choices=Order.Channel.values, help="of the orders it places")
         parser.add_argument("--expires", type=moment, help="date or moment (UTC)")
 
     def handle(self, *, name: str, scopes: list[str], warehouse: str, **options: Any) -> None:
