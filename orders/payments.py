@@ -1,6 +1,7 @@
 """Money as gateways and couriers tell of it: every attempt is kept, once."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db.models import Count, Q
 
@@ -8,7 +9,7 @@ from inventory.money import display
 from orders import refunds, risk
 from orders.acceptance import accept, keep_stock
 from orders.models import Order, Payment, Return
-from orders.transitions import lock, store
+from orders.transitions import lock, look_again, store
 from webhooks.sources import DomainError, together
 
 Kind = Payment.Kind
@@ -48,23 +49,20 @@ def record(
     cancelled order, is kept too, and its refund requested. What does not match is kept as refused, for staff to see:
     a caller whose own transaction ends with the exception would lose it.
     """
-    with together():
-        payment = _keep(
-            Payment(
-                order=lock(order_id),
-                kind=Kind(kind),
-                result=Result(result),
-                amount_minor=amount_minor,
-                currency=currency,
-                method=method,
-                gateway=gateway,
-                gateway_reference=gateway_reference,
-                failure_code=failure_code,
-                failure_message=failure_message,
-                actor=actor,
-                at=now,
-            )
-        )
+    payment = _keep(
+        order_id,
+        kind=Kind(kind),
+        result=Result(result),
+        amount_minor=amount_minor,
+        currency=currency,
+        method=method,
+        gateway=gateway,
+        gateway_reference=gateway_reference,
+        failure_code=failure_code,
+        failure_message=failure_message,
+        actor=actor,
+        at=now,
+    )
     if payment.result == Result.REFUSED:
         raise PaymentMismatch(payment.failure_message)
     return payment
@@ -149,8 +147,11 @@ def _require_same(payment: Payment, told: Payment) -> None:
         )
 
 
-def _keep(payment: Payment) -> Payment:
-    order = payment.order
+@look_again
+@together()
+def _keep(order_id: str, **attempt: Any) -> Payment:
+    order = lock(order_id)
+    payment = Payment(order=order, **attempt)
     try:
         if (told := _find_told(payment)) is not None:
             _require_same(payment, told)

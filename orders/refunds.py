@@ -8,7 +8,7 @@ from django.db.models import Q, Sum
 
 from inventory.money import display
 from orders.models import Order, OrderLine, Payment, Refund, Return
-from orders.transitions import InvalidTransition, Kind, find_line, lock, record
+from orders.transitions import InvalidTransition, Kind, find_line, lock, look_again, record
 from webhooks.sources import DomainError, together
 
 State = Refund.State
@@ -92,6 +92,7 @@ def give_back(
     return refunds
 
 
+@look_again
 @together()
 def processed(refund_id: str, *, gateway_reference: str, actor: str, now: datetime) -> Refund:
     """The money is back with the customer. Told again with the same reference, it has no further effect."""
@@ -116,11 +117,17 @@ def failed(
     actor: str,
     now: datetime,
 ) -> Refund:
-    """The gateway could not give the money back: it can be asked for again, as another refund."""
+    """The gateway could not give the money back: it can be asked for again, as another refund.
+
+    So it can when the gateway takes back, by the refund's own reference, that it was processed.
+    """
     refund = _lock(refund_id)
     if refund.state == State.FAILED and refund.gateway_reference == gateway_reference:
         return refund
-    _require_requested(refund)
+    if refund.state == State.PROCESSED and gateway_reference and gateway_reference == refund.gateway_reference:
+        _reopen(refund)
+    else:
+        _require_requested(refund)
     refund.gateway_reference = gateway_reference
     refund.failure_code = failure_code
     refund.failure_message = failure_message
@@ -152,6 +159,13 @@ def _request(
     )
     record(order, Kind.REFUND_REQUESTED, actor=actor, now=now, reason=reason, refund=refund)
     return refund
+
+
+def _reopen(refund: Refund) -> None:
+    """Undo that a refund was processed (unwritten but for the units): its money is with us, and on its way back."""
+    refund.order.refunded_minor -= refund.amount_minor
+    refund.order.refund_pending_minor += refund.amount_minor
+    _count_units(refund, by=-1)
 
 
 def _settle(refund: Refund, state: State, *, actor: str, now: datetime) -> Refund:
@@ -215,7 +229,7 @@ def _unrefunded_units(order: Order, goods_return: Return | None) -> dict[str, in
         units = Counter({line.public_id: line.cancelled for line in order.items})
     else:
         goods_return.order = order
-        units = Counter({content.line.public_id: content.quantity for content in goods_return.contents})
+        units = Counter({content.line.public_id: content.kept for content in goods_return.contents})
     for counted in order.refunds.filter(goods_return=goods_return).exclude(state=State.FAILED):
         units -= Counter(counted.units)
     return dict(+units)
@@ -228,8 +242,8 @@ def _with_failed(order: Order, units: Mapping[str, int]) -> dict[str, int]:
     return dict(wanted & Counter(_unrefunded_units(order, None))) if wanted else {}
 
 
-def _count_units(refund: Refund) -> None:
+def _count_units(refund: Refund, *, by: int = 1) -> None:
     lines = [find_line(refund.order, line_id) for line_id in refund.units]
     for line in lines:
-        line.refunded += refund.units[line.public_id]
+        line.refunded += by * refund.units[line.public_id]
     OrderLine.objects.bulk_update(lines, ["refunded"])

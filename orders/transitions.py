@@ -1,15 +1,19 @@
 """What every verb on an order shares: take its lock, keep its history, refuse in words."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
+from django.db import IntegrityError
 from django.db.models import F
 
 from orders.models import Order, OrderLine, OrderTransition, Refund, Return, Shipment
 from webhooks.sources import DomainError
 
 Kind = OrderTransition.Kind
+Given = ParamSpec("Given")
+Answer = TypeVar("Answer")
 
 # The states an order may be in for each step to be taken.
 ALLOWED_FROM: Mapping[Kind, frozenset[Order.State]] = {
@@ -79,6 +83,23 @@ def lock_shipment(shipment_id: str) -> Shipment:
         order.status_before = order.status
         shipment.order = order
     return shipment
+
+
+def look_again(verb: Callable[Given, Answer]) -> Callable[Given, Answer]:
+    """Take a verb, which is a transaction of its own, once more where a constraint refuses what it writes.
+
+    A reference may be told of two orders at the same moment. Each has a lock of its own, so that neither verb sees the
+    other's row before that is committed: then it does, and says what is wrong.
+    """
+
+    @wraps(verb)
+    def take(*args: Given.args, **kwargs: Given.kwargs) -> Answer:
+        try:
+            return verb(*args, **kwargs)
+        except IntegrityError:
+            return verb(*args, **kwargs)
+
+    return take
 
 
 def require(order: Order, kind: Kind) -> None:

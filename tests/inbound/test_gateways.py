@@ -105,6 +105,7 @@ class TestPayment:
         for number, (capturable, received) in enumerate([(4990, 0), (2990, 2000)]):
             held = paid(order, amount_capturable=capturable, amount_received=received, status="requires_capture")
             sender.send(held | {"id": f"evt_{number}", "type": "payment_intent.amount_capturable_updated"})
+            take_in()
         sender.send(paid(order))
         take_in()
 
@@ -202,6 +203,21 @@ class TestRefund:
         refund.refresh_from_db()
         assert (refund.state, refund.failure_code) == ("failed", "expired_or_canceled_card")
         assert told("order.refund.failed") == 1
+
+    def test_that_was_processed_and_then_failed_can_be_asked_for_again(self, paid_order: Order, sender: Sender) -> None:
+        refund = _ask(paid_order)
+        sender.send(stripe("refund_updated", metadata={"refund_id": refund.public_id}))
+        take_in()
+
+        sender.send(stripe("refund_failed", id=REFUND))
+        take_in()
+
+        refund.refresh_from_db()
+        paid_order.refresh_from_db()
+        assert (last_message().state, last_message().effect) == ("processed", f"Refund {refund} failed")
+        assert (refund.state, refund.failure_code) == ("failed", "expired_or_canceled_card")
+        assert (paid_order.payment_status, paid_order.refundable_minor) == ("paid", 4990)
+        assert (told("order.refund.processed"), told("order.refund.failed")) == (1, 1)
 
     def test_that_failed_unasked_is_ignored(self, paid_order: Order, sender: Sender) -> None:
         sender.send(stripe("refund_failed"))

@@ -1,9 +1,12 @@
 import re
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import connections
 
 from orders import checkout, fulfilment, payments
 from orders.models import Order, Payment, Refund
@@ -203,6 +206,25 @@ class TestRecord:
 
         with pytest.raises(PaymentMismatch, match="has already paid for order"):
             pay_for(other, reference="ch_1")
+
+    def test_refuses_in_words_where_the_other_order_s_payment_shows_too_late(
+        self, told: Told, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        make_product("MUG")
+        pay_for(place_order(("MUG", 1)), reference="ch_1")
+        other = place_order(("MUG", 1))
+        find_told, unseen = payments._find_told, iter([True])
+
+        def look(payment: Payment) -> Payment | None:
+            return None if next(unseen, False) else find_told(payment)
+
+        monkeypatch.setattr(payments, "_find_told", look)
+        with pytest.raises(PaymentMismatch, match="ch_1 has already paid for order"):
+            pay_for(other, reference="ch_1")
+
+        other.refresh_from_db()
+        assert (other.status, other.paid_minor) == ("pending", 0)
+        assert told(other.public_id) == ["order.created", "payment.failed"]
 
     def test_refuses_to_capture_what_was_authorised_for_another_order(self) -> None:
         make_product("MUG")
@@ -440,6 +462,30 @@ class TestCashThatIsNotOwedAnyMore:
 
         order.refresh_from_db()
         assert (order.paid_minor, order.refund_pending_minor) == (0, 0)
+
+
+@pytest.mark.django_db(transaction=True)
+class TestRaces:
+    def test_one_reference_of_two_orders_at_once_pays_for_the_first(self) -> None:
+        make_product("MUG")
+        orders = [place_order(("MUG", 1)) for _ in range(2)]
+        together = threading.Barrier(2)
+
+        def tell(order: Order) -> str:
+            together.wait()
+            try:
+                return pay_for(order, reference="pi_1").result
+            except PaymentMismatch as mismatch:
+                return mismatch.code
+            finally:
+                connections.close_all()
+
+        with ThreadPoolExecutor(2) as pool:
+            assert sorted(pool.map(tell, orders)) == ["payment_mismatch", "success"]
+
+        assert sorted(Order.objects.values_list("status", "paid_minor")) == [("confirmed", 2495), ("pending", 0)]
+        assert sorted(Payment.objects.values_list("result", flat=True)) == ["refused", "success"]
+        assert Event.objects.filter(type="payment.success").count() == 1
 
 
 class TestPayment:

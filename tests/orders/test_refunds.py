@@ -1,7 +1,8 @@
+import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -174,6 +175,25 @@ class TestProcessed:
         order.refresh_from_db()
         assert (order.refunded_minor, order.refund_pending_minor) == (100, 100)
 
+    def test_is_refused_in_words_where_the_other_one_shows_too_late(
+        self, monkeypatch: pytest.MonkeyPatch, now: datetime
+    ) -> None:
+        order = deliver_order()
+        first, second = (ask_refund(order, 100) for _ in range(2))
+        confirm_refund(first, now)
+        require_new, unseen = refunds._require_new, iter([True])
+
+        def look(refund: Refund, gateway_reference: str) -> None:
+            if not next(unseen, False):
+                require_new(refund, gateway_reference)
+
+        monkeypatch.setattr(refunds, "_require_new", look)
+        with pytest.raises(RefundMismatch, match=f"re_1 is the reference of the refund {first} already"):
+            confirm_refund(second, now)
+
+        order.refresh_from_db()
+        assert (order.refunded_minor, order.refund_pending_minor) == (100, 100)
+
     def test_knows_no_such_refund(self, now: datetime) -> None:
         with pytest.raises(Refund.DoesNotExist):
             refunds.processed("rfd_none", gateway_reference="re_1", actor="stripe", now=now)
@@ -213,6 +233,47 @@ class TestFailed:
             refunds.failed(refund.public_id, gateway_reference="re_1", actor="stripe", now=now)
 
         assert told(refund.order.public_id).count("order.refund.failed") == 1
+
+    def test_takes_back_what_the_gateway_had_processed(self, told: Told, data_of: DataOf, now: datetime) -> None:
+        order = confirm_order()
+        checkout.cancel(order.public_id, reason="", actor="ann", now=now)
+        refund = confirm_refund(Refund.objects.get(), now)
+        later = now + timedelta(days=2)
+
+        for _ in range(2):
+            refunds.failed(
+                refund.public_id, gateway_reference="re_1", failure_code="account_closed", actor="stripe", now=later
+            )
+
+        order.refresh_from_db()
+        refund.refresh_from_db()
+        assert (refund.state, refund.settled_at, refund.failure_code) == ("failed", later, "account_closed")
+        assert (order.payment_status, order.refunded_minor, order.refund_pending_minor) == ("paid", 0, 0)
+        assert (order.overpaid_minor, order.lines.get().refunded) == (4990, 0)
+        assert told(order.public_id)[-2:] == ["order.refund.processed", "order.refund.failed"]
+        data = data_of("order.refund.failed")
+        assert (data["remaining_refundable_amount"], data["refunded_amount"]) == ("49.90", "0.00")
+
+        confirm_refund(ask_refund(order, 4990), now, "re_2")
+
+        order.refresh_from_db()
+        assert (order.payment_status, order.lines.get().refunded) == ("refunded", 2)
+
+    def test_takes_back_one_of_two(self, now: datetime) -> None:
+        order = deliver_order()
+        for index in range(2):
+            confirm_refund(ask_refund(order, 1000), now, f"re_{index}")
+
+        refunds.failed(Refund.objects.latest("pk").public_id, gateway_reference="re_1", actor="stripe", now=now)
+
+        order.refresh_from_db()
+        assert (order.payment_status, order.refunded_minor, order.overpaid_minor) == ("partially_refunded", 1000, 1000)
+
+    def test_under_another_reference_is_refused_after_it_was_processed(self, now: datetime) -> None:
+        refund = confirm_refund(ask_refund(deliver_order()), now)
+
+        with pytest.raises(InvalidTransition, match=r"is processed \(re_1\), not requested"):
+            refunds.failed(refund.public_id, gateway_reference="re_2", actor="stripe", now=now)
 
     def test_is_refused_after_it_was_processed(self, now: datetime) -> None:
         refund = confirm_refund(ask_refund(deliver_order()), now)
@@ -365,6 +426,26 @@ class TestRaces:
         assert answers == {"requested": 4, "refused": 4}
         assert (order.refund_pending_minor, Refund.objects.count()) == (4000, 4)
         assert Event.objects.filter(type="order.refund.requested").count() == 4
+
+    def test_one_reference_of_two_orders_at_once_is_of_the_first(self, now: datetime) -> None:
+        make_product("MUG")
+        asked = [ask_refund(deliver_order(("MUG", 1))) for _ in range(2)]
+        together = threading.Barrier(2)
+
+        def tell(refund: Refund) -> str:
+            together.wait()
+            try:
+                return confirm_refund(refund, now).state
+            except RefundMismatch as mismatch:
+                return mismatch.code
+            finally:
+                connections.close_all()
+
+        with ThreadPoolExecutor(2) as pool:
+            assert sorted(pool.map(tell, asked)) == ["processed", "refund_mismatch"]
+
+        assert sorted(Order.objects.values_list("refunded_minor", flat=True)) == [0, 2495]
+        assert Event.objects.filter(type="order.refund.processed").count() == 1
 
     def test_told_twice_at_once_is_processed_once(self, now: datetime) -> None:
         refund = ask_refund(deliver_order())
