@@ -196,6 +196,9 @@ def _write(cart: Cart, routes: Sequence[_Route], *, actor: str, now: datetime) -
     )
     OrderTransition.objects.create(order=order, kind=Kind.CREATED, to_status=order.status, actor=actor, at=now)
     risk.screen_order(order, now=now)
+    # Free: there is no payment to wait for.
+    if order.is_covered and order.can_be_confirmed:
+        accept(order, actor=actor, now=now)
     # Last, so that the levels that all buyers compete for are locked for the shortest time.
     demands = [Demand(held.level_id, held.quantity) for held in allocations]
     stock.reserve(demands, reference=order.public_id, actor=actor, now=now)

@@ -10,8 +10,8 @@ from django.utils import timezone
 from inventory import allocation
 from inventory.models import Product, StockLevel
 from inventory.stock import InsufficientStock
-from orders import checkout, fulfilment
-from orders.models import Allocation, Customer, Order, OrderLine
+from orders import checkout, fulfilment, holds
+from orders.models import Allocation, Customer, HoldRule, Order, OrderLine
 from orders.transitions import InvalidTransition
 from tests.chaos.processes import running_cluster, wait_until
 from tests.factories import add_stock, confirm_order, make_cart, make_product, pack_order, pay_for, place_order
@@ -70,6 +70,28 @@ class TestPlace:
 
         assert order.hold_expires_at is None
         assert order.payment_status == "cod_pending"
+
+    @pytest.mark.parametrize("method", ["card", "cod"])
+    def test_confirms_an_order_that_costs_nothing(self, method: str, told: Told) -> None:
+        make_product("MUG", price_minor=0)
+
+        placed = place_order(("MUG", 1), method=method)
+
+        order = Order.objects.get()
+        assert (order.status, order.payment_status, order.hold_expires_at) == ("confirmed", "paid", None)
+        assert (placed.status, placed.version) == (order.status, order.version)
+        assert told(order.public_id) == ["order.created", "order.confirmed"]
+        assert (reserved(), Allocation.objects.get().expires_at) == (1, None)
+
+    def test_confirms_an_order_that_costs_nothing_once_it_is_released(self, told: Told, now: datetime) -> None:
+        HoldRule.objects.create(kind="fraud", test="ships_to", countries=["DE"])
+        make_product("MUG", price_minor=0)
+        order = place_order(("MUG", 1))
+        assert (order.state, order.status) == ("pending", "on_hold")
+
+        holds.release(order.public_id, actor="ann", now=now)
+
+        assert told(order.public_id) == ["order.created", "order.held", "order.released", "order.confirmed"]
 
     def test_takes_a_sku_named_twice_as_one_line(self, now: datetime) -> None:
         make_product("MUG")

@@ -313,7 +313,8 @@ class Shop(RuleBasedStateMachine):
 
     @step(Refund)
     def fail_refund(self, refund: Refund) -> None:
-        self.attempt(refunds.failed, refund.public_id, actor="stripe")
+        # By its own reference, one that was processed is taken back.
+        self.attempt(refunds.failed, refund.public_id, gateway_reference=refund.gateway_reference, actor="stripe")
 
     @rule(minutes=st.sampled_from([1, 1, 20, 24 * 60, 31 * 24 * 60]))
     def wait(self, minutes: int) -> None:
