@@ -232,7 +232,7 @@ _ORDERS = """
                sum(CASE WHEN p.state <> 'packed' THEN c.quantity ELSE 0 END) AS shipped,
                sum(CASE WHEN p.state = 'delivered' THEN c.quantity ELSE 0 END) AS delivered
         FROM orders_shipmentline c JOIN orders_shipment p ON p.id = c.shipment_id
-        WHERE p.state <> 'unpacked' GROUP BY c.line_id
+        WHERE p.state NOT IN ('unpacked', 'returned') GROUP BY c.line_id
     ) s ON s.line_id = l.id
     LEFT JOIN (
         SELECT line_id, sum(sellable + damaged) AS received FROM orders_returnline GROUP BY line_id

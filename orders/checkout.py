@@ -285,9 +285,7 @@ def _cancel(
         line.cancelled += quantity
     OrderLine.objects.bulk_update(units, ["cancelled"])
     released = _give_up(units)
-    _write_off(order, units)
-    if order.state == Order.State.CANCELLED:
-        order.end_holds(actor=actor, now=now)
+    write_off(order, units, actor=actor, now=now)
     details = {"units": {line.public_id: quantity for line, quantity in units.items()}}
     fact = record(order, Kind.CANCELLED, actor=actor, now=now, reason=reason, details=details)
     refunds.give_back(order, units=details["units"], reason=reason or "cancelled", actor=actor, now=now)
@@ -309,8 +307,8 @@ def _give_up(units: Mapping[OrderLine, int]) -> list[Demand]:
     return demands
 
 
-def _write_off(order: Order, units: Mapping[OrderLine, int]) -> None:
-    """Take the units off what is owed; when none are left, the order is cancelled and nothing is owed at all."""
+def write_off(order: Order, units: Mapping[OrderLine, int], *, actor: str, now: datetime) -> None:
+    """Take cancelled units off what is owed; when none are left, the order is cancelled and nothing is owed at all."""
     if any(line.wanted for line in order.items):
         worth_minor = sum(line.unit_minor * quantity for line, quantity in units.items())
         order.cancelled_minor += min(worth_minor, order.due_minor)
@@ -318,3 +316,4 @@ def _write_off(order: Order, units: Mapping[OrderLine, int]) -> None:
         order.state = Order.State.CANCELLED
         order.cancelled_minor += order.due_minor
         order.hold_expires_at = None
+        order.end_holds(actor=actor, now=now)

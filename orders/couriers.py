@@ -101,7 +101,7 @@ def _add(
     )
     timeline.append(update)
     _show(shipment, timeline, update)
-    if scan.estimated_delivery_at is not None:
+    if scan.estimated_delivery_at is not None and shipment.state != Shipment.State.RETURNED:
         promises.heed(shipment, actor=source, now=now)
     if update.status == TrackingStatus.DELIVERED and shipment.state == Shipment.State.SHIPPED:
         fulfilment.arrive(
@@ -135,8 +135,10 @@ def _show(shipment: Shipment, scans: list[TrackingUpdate], update: TrackingUpdat
     if shipment.delivered_at is not None:
         scans = [*scans, TrackingUpdate(status=TrackingStatus.DELIVERED, occurred_at=shipment.delivered_at)]
     shown = current(scans)
-    update.is_late = shown is not update
-    shipment.tracking_status = shown.status
+    # Once somebody has looked at the goods, what the courier says of them moves nothing.
+    is_over = shipment.state == Shipment.State.RETURNED
+    update.is_late = is_over or shown is not update
+    shipment.tracking_status = shipment.tracking_status if is_over else shown.status
     shipment.estimated_delivery_at = latest_estimate(scans) or shipment.estimated_delivery_at
     shipment.save(update_fields=["tracking_status", "estimated_delivery_at", "delivered_at", "delivery_source"])
     store(shipment.order, now=update.at)

@@ -62,6 +62,13 @@ ORDER_DELIVERED = EventType(
     example=examples.ORDER_DELIVERED,
     wording=messages.DELIVERED,
 )
+ORDER_SHIPMENT_RETURNED = EventType(
+    name="order.shipment.returned",
+    summary="A parcel that was not delivered has come back or is lost: its units are cancelled, on sale again or not.",
+    subject=ORDER,
+    serializer=serializers.OrderShipmentReturned,
+    example=examples.ORDER_SHIPMENT_RETURNED,
+)
 ORDER_CANCELLED = EventType(
     name="order.cancelled",
     summary="All or some units of an order were given up: by the customer, by staff, or because nobody paid in time.",
@@ -177,6 +184,7 @@ declare(
     ORDER_UNPACKED,
     ORDER_SHIPPED,
     ORDER_DELIVERED,
+    ORDER_SHIPMENT_RETURNED,
     ORDER_CANCELLED,
     ORDER_HELD,
     ORDER_RELEASED,

@@ -143,6 +143,19 @@ ORDER_CANCELLED: Data = {
     "refund_expected_amount": "49.90",
     "void_expected_amount": "0.00",
 }
+ORDER_SHIPMENT_RETURNED: Data = {
+    **_PAID,
+    "status": "cancelled",
+    "state": "cancelled",
+    **_SHIPMENT,
+    "order_complete": False,
+    "carrier": "DHL",
+    "tracking_number": "00340434161094015902",
+    "reason": "returned_to_sender",
+    "returned_at": "2026-12-03T09:30:00.000000Z",
+    "returned_by": "ben",
+    "lines": [_LINES["lines"][0] | {"condition": "sellable"}],
+}
 _HELD: Data = _ORDER | {"status": "on_hold", "on_hold": True}
 ORDER_HELD: Data = {
     **_HELD,

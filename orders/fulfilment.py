@@ -1,6 +1,7 @@
-"""From the shelf to the door: pack, ship, deliver; and back to the shelf: unpack."""
+"""From the shelf to the door: pack, ship, deliver; and back to the shelf: unpack, bring back."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -9,12 +10,14 @@ from django.db.models import F
 from inventory import stock
 from inventory.models import Warehouse
 from inventory.stock import Demand
-from orders import payments, promises
+from orders import checkout, payments, promises, refunds
 from orders.models import Allocation, Order, OrderLine, OrderTransition, Shipment, ShipmentLine
-from orders.models.shipment import TrackingStatus
+from orders.models.shipment import Fate, TrackingStatus
+from orders.returns import Receipt
 from orders.transitions import (
     InvalidTransition,
     Kind,
+    find_line,
     lock,
     lock_shipment,
     record,
@@ -84,7 +87,7 @@ def unpack(shipment_id: str, *, actor: str, now: datetime) -> OrderTransition:
     require(shipment.order, Kind.UNPACKED)
     shipment.state = Shipment.State.UNPACKED
     shipment.save()
-    _count(shipment, "packed", by=-1)
+    _count(shipment, packed=-1)
     _take_out(shipment, "packed")
     return record(shipment.order, Kind.UNPACKED, actor=actor, now=now, shipment=shipment)
 
@@ -117,7 +120,7 @@ def ship(
     shipment.estimated_delivery_at = estimated_delivery_at
     shipment.shipped_at = now
     shipment.save()
-    _count(shipment, "shipped")
+    _count(shipment, shipped=1)
     fact = record(shipment.order, Kind.SHIPPED, actor=actor, now=now, shipment=shipment)
     promises.heed(shipment, actor=actor, now=now)
     demands = [Demand(content.level_id, content.quantity) for content in shipment.contents]
@@ -163,7 +166,7 @@ def arrive(
     shipment.delivered_at = delivered_at
     shipment.delivery_source = source
     shipment.save()
-    _count(shipment, "delivered")
+    _count(shipment, delivered=1)
     cod_minor = _to_collect(shipment)
     if is_all_collected:
         collected_minor = cod_minor
@@ -175,6 +178,74 @@ def arrive(
         payments.give_back(order, actor=actor, now=now)
     promises.heed(shipment, actor=actor, now=now)
     return fact
+
+
+@together()
+def bring_back(shipment_id: str, *, receipts: Sequence[Receipt], actor: str, now: datetime) -> OrderTransition:
+    """A parcel did not reach its customer: `receipts` say the Fate of each of its units, and all of it is cancelled.
+
+    The sellable go on sale again where they came from, the others are written off, and what was paid for them is asked
+    to be given back. Raises InvalidTransition, OrderLine.DoesNotExist.
+    """
+    shipment = lock_shipment(shipment_id)
+    require_shipment(shipment, Shipment.State.SHIPPED)
+    require(shipment.order, Kind.SHIPMENT_RETURNED)
+    _require_whole(shipment, receipts)
+    is_lost = all(receipt.condition == Fate.LOST for receipt in receipts)
+    shipment.state = Shipment.State.RETURNED
+    shipment.tracking_status = TrackingStatus.LOST if is_lost else TrackingStatus.RETURNED
+    shipment.returned_at = now
+    shipment.save()
+    _count(shipment, packed=-1, shipped=-1, cancelled=1)
+    _take_out(shipment, "packed", "quantity")
+    return _tell_and_refund(
+        shipment, receipts, reason="lost" if is_lost else "returned_to_sender", actor=actor, now=now
+    )
+
+
+def _tell_and_refund(
+    shipment: Shipment, receipts: Sequence[Receipt], *, reason: str, actor: str, now: datetime
+) -> OrderTransition:
+    """The rest of `bring_back`: what is told of the parcel tells already what has become of the order."""
+    order = shipment.order
+    units = {content.line: content.quantity for content in shipment.contents}
+    by_line = {line.public_id: quantity for line, quantity in units.items()}
+    checkout.write_off(order, units, actor=actor, now=now)
+    received = [[receipt.line_id, receipt.quantity, Fate(receipt.condition)] for receipt in receipts]
+    fact = record(
+        order,
+        Kind.SHIPMENT_RETURNED,
+        actor=actor,
+        now=now,
+        reason=reason,
+        shipment=shipment,
+        details={"received": received},
+    )
+    record(order, Kind.CANCELLED, actor=actor, now=now, reason=reason, details={"units": by_line})
+    refunds.give_back(order, units=by_line, reason=reason, actor=actor, now=now)
+    stock.restock(_sellable(shipment, receipts), reference=shipment.public_id, actor=actor, now=now)
+    return fact
+
+
+def _require_whole(shipment: Shipment, receipts: Sequence[Receipt]) -> None:
+    """Raise InvalidTransition unless the receipts are of all that is in the parcel, and of nothing else."""
+    told: Counter[OrderLine] = Counter()
+    for receipt in receipts:
+        told[find_line(shipment.order, receipt.line_id)] += receipt.quantity
+    inside = {content.line: content.quantity for content in shipment.contents}
+    for line in {**inside, **told}:
+        if told[line] != inside.get(line, 0) or any(receipt.quantity < 1 for receipt in receipts):
+            raise InvalidTransition(
+                f"Shipment {shipment} is {shipment.state} with {inside.get(line, 0)} of {line.sku}: say of each unit "
+                f"what has become of it, not of {told[line]}."
+            )
+
+
+def _sellable(shipment: Shipment, receipts: Sequence[Receipt]) -> list[Demand]:
+    levels = {content.line.public_id: content.level_id for content in shipment.contents}
+    return [
+        Demand(levels[receipt.line_id], receipt.quantity) for receipt in receipts if receipt.condition == Fate.SELLABLE
+    ]
 
 
 def _take(order: Order, quantities: Mapping[str, int] | None, warehouse: str | None) -> dict[Warehouse, list[_Taken]]:
@@ -226,11 +297,12 @@ def _take_out(shipment: Shipment, *counters: str) -> None:
     Allocation.objects.bulk_update(allocations, counters)
 
 
-def _count(shipment: Shipment, counter: str, *, by: int = 1) -> None:
-    """Add a parcel's units to a counter of their lines, or with -1 take them off it."""
+def _count(shipment: Shipment, **counters: int) -> None:
+    """Add a parcel's units to counters of their lines, or with -1 take them off."""
     for content in shipment.contents:
-        setattr(content.line, counter, getattr(content.line, counter) + by * content.quantity)
-    OrderLine.objects.bulk_update([content.line for content in shipment.contents], [counter])
+        for counter, times in counters.items():
+            setattr(content.line, counter, getattr(content.line, counter) + times * content.quantity)
+    OrderLine.objects.bulk_update([content.line for content in shipment.contents], list(counters))
 
 
 def _to_collect(shipment: Shipment) -> int | None:

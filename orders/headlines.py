@@ -67,6 +67,8 @@ _CHECKED = ("We are checking your order", "You need not do anything. If we have 
 _WHY_CANCELLED: Mapping[str, str] = {
     "customer_request": "As you asked. ",
     "payment_expired": "It was not paid in time. ",
+    "returned_to_sender": "It could not be handed over, and has come back to us. ",
+    "lost": "We are sorry: it was lost on its way. ",
 }
 
 
@@ -169,7 +171,7 @@ def _shipped(order: Any) -> Headline:
 
 
 def _delivered(order: Any) -> Headline:
-    last = max(parcel.delivered_at for parcel in order.parcels)
+    last = max(parcel.delivered_at for parcel in order.parcels if parcel.delivered_at)
     return Headline("Your order has arrived", f"Delivered on {day(last)}. We hope you like it.", "good", "home")
 
 

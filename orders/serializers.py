@@ -195,6 +195,25 @@ class OrderDelivered(ShipmentEvent):
     cod_collected_amount = AmountField(source="cod_collected_minor", currency="order.currency", allow_null=True)
 
 
+class ReceivedLine(Flat):
+    """Some `ReceivedUnits`."""
+
+    blocks: ClassVar = {"units": LineBlock}
+
+    condition = serializers.CharField()
+
+
+class OrderShipmentReturned(ShipmentEvent):
+    """`reason` is returned_to_sender or lost; what the order's cancellation is worth is told by its own event."""
+
+    carrier = serializers.CharField(source="shipment.carrier")
+    tracking_number = TextOrNull(source="shipment.tracking_number")
+    reason = serializers.CharField()
+    returned_at = serializers.DateTimeField(source="at")
+    returned_by = serializers.CharField(source="actor")
+    lines = ReceivedLine(source="received", many=True)
+
+
 class HoldEvent(Flat):
     """The `data` of what places or ends holds."""
 
@@ -223,14 +242,6 @@ class ReturnedLine(Flat):
     blocks: ClassVar = {"units": LineBlock}
 
     reason = TextOrNull()
-
-
-class ReceivedLine(Flat):
-    """Some `ReceivedUnits`."""
-
-    blocks: ClassVar = {"units": LineBlock}
-
-    condition = serializers.CharField()
 
 
 class ReturnEvent(Flat):

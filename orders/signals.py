@@ -19,6 +19,7 @@ BY_KIND: Mapping[str, EventType] = {
     OrderTransition.Kind.UNPACKED: events.ORDER_UNPACKED,
     OrderTransition.Kind.SHIPPED: events.ORDER_SHIPPED,
     OrderTransition.Kind.DELIVERED: events.ORDER_DELIVERED,
+    OrderTransition.Kind.SHIPMENT_RETURNED: events.ORDER_SHIPMENT_RETURNED,
     OrderTransition.Kind.CANCELLED: events.ORDER_CANCELLED,
     OrderTransition.Kind.RETURN_INITIATED: events.ORDER_RETURN_INITIATED,
     OrderTransition.Kind.RETURN_RECEIVED: events.ORDER_RETURN_RECEIVED,

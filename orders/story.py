@@ -214,4 +214,6 @@ def _scans(shipment: Any) -> list[Scan]:
         scans.append(Scan(f"Handed to {shipment.carrier}", shipment.shipped_at))
     if shipment.delivered_at and not any(scan.status == TrackingStatus.DELIVERED for scan in told):
         scans.append(Scan("Delivered", shipment.delivered_at))
+    if shipment.returned_at and not any(scan.status == shipment.tracking_status for scan in told):
+        scans.append(Scan(shipment.get_tracking_status_display(), shipment.returned_at))
     return sorted(scans, key=lambda scan: scan.at, reverse=True)

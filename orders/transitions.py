@@ -22,6 +22,7 @@ ALLOWED_FROM: Mapping[Kind, frozenset[Order.State]] = {
     Kind.UNPACKED: frozenset({Order.State.CONFIRMED}),
     Kind.SHIPPED: frozenset({Order.State.CONFIRMED}),
     Kind.DELIVERED: frozenset({Order.State.CONFIRMED}),
+    Kind.SHIPMENT_RETURNED: frozenset({Order.State.CONFIRMED}),
     Kind.CANCELLED: frozenset({Order.State.PENDING, Order.State.CONFIRMED}),
     Kind.RETURN_INITIATED: frozenset({Order.State.CONFIRMED, Order.State.COMPLETED}),
     Kind.RETURN_RECEIVED: frozenset({Order.State.CONFIRMED, Order.State.COMPLETED}),

@@ -24,6 +24,7 @@ urlpatterns = [
     path(f"{SHIPMENT}ship/", fulfilment.ShipView.as_view(), name="shipment-ship"),
     path(f"{SHIPMENT}tracking/", fulfilment.TrackingView.as_view(), name="shipment-tracking"),
     path(f"{SHIPMENT}deliver/", fulfilment.DeliverView.as_view(), name="shipment-deliver"),
+    path(f"{SHIPMENT}bring-back/", fulfilment.BringBackView.as_view(), name="shipment-bring-back"),
     path("track/<slug:token>/", tracking.TrackView.as_view(), name="track"),
     path("track/<slug:token>/stream", tracking.TrackStreamView.as_view(), name="track-stream"),
     path("track/<slug:token>/cancel/", tracking.CancelByCustomerView.as_view(), name="track-cancel"),

@@ -10,9 +10,9 @@ from django.utils import timezone
 
 from inventory.money import MoneyError, display, from_text
 from orders.fulfilment import UNTRACKED
-from orders.models import Customer, Hold, Order, OrderLine, Refund, ReturnLine, Shipment
+from orders.models import Customer, Hold, Order, OrderLine, Refund, ReturnLine, Shipment, ShipmentLine
 from orders.models.returns import Condition
-from orders.models.shipment import TrackingStatus
+from orders.models.shipment import Fate, TrackingStatus
 from orders.promises import ESTIMATES_WITHIN
 from orders.returns import Receipt, Wish
 
@@ -168,6 +168,33 @@ class ReceiveForm(forms.Form):
     def receipts(self) -> list[Receipt]:
         came = ((condition, self.cleaned_data[condition]) for condition in Condition)
         return [Receipt(self.content.line.public_id, units, condition) for condition, units in came if units]
+
+
+class BringBackForm(forms.Form):
+    """What has become of the units of a line in a parcel that did not reach its customer."""
+
+    sellable = forms.IntegerField(min_value=0, required=False, help_text="Came back, and on sale again.")
+    damaged = forms.IntegerField(min_value=0, required=False, initial=0, help_text="Came back, and written off.")
+    lost = forms.IntegerField(min_value=0, required=False, help_text="Did not come back, and written off.")
+
+    def __init__(self, data: QueryDict | None, *, content: ShipmentLine, parcel: Shipment) -> None:
+        likely = Fate.LOST if parcel.tracking_status == TrackingStatus.LOST else Fate.SELLABLE
+        initial = {fate.value: content.quantity if fate == likely else 0 for fate in Fate}
+        super().__init__(data, prefix=f"line-{content.pk}", initial=initial, use_required_attribute=False)
+        self.content = content
+
+    def clean(self) -> dict[str, Any]:
+        told: dict[str, Any] = super().clean() or {}
+        units = sum(told.get(fate) or 0 for fate in Fate)
+        if units != self.content.quantity and not self.errors:
+            inside = self.content.quantity
+            self.add_error(Fate.SELLABLE, f"{inside} are in the parcel, and this says what became of {units}.")
+        return told
+
+    @property
+    def receipts(self) -> list[Receipt]:
+        found = ((fate, self.cleaned_data[fate]) for fate in Fate)
+        return [Receipt(self.content.line.public_id, units, fate) for fate, units in found if units]
 
 
 class RefundForm(forms.Form):

@@ -23,6 +23,7 @@ from orders.admin import page, steps, units
 from orders.admin.forms import CancelForm, CollectForm, HoldForm, PayForm, ShipForm
 from orders.admin.lists import HoldFilter, NextStepFilter, PlacedFilter, StandingFilter, WarehouseFilter
 from orders.admin.steps import (
+    BRING_BACK,
     CANCEL,
     COLLECT,
     CONFIRM,
@@ -56,7 +57,7 @@ def _pack(order: Order, *, actor: str, now: datetime) -> None:
 
 def _deliver(order: Order, *, actor: str, now: datetime) -> None:
     """All that is on its way. Raises InvalidTransition when nothing is."""
-    on_their_way = order.shipments.filter(state=Shipment.State.SHIPPED).order_by("index")
+    on_their_way = order.shipments.filter(steps.ON_THE_ROAD).order_by("index")
     parcels = list(on_their_way.values_list("public_id", flat=True))
     if not parcels:
         raise InvalidTransition(f"Order {order} is {order.status}: no parcel of it is on its way.")
@@ -232,10 +233,11 @@ class OrderAdmin(UnitsAdmin):
         primary = steps.primary(order)
         context = page.describe(order) | {
             "title": f"Order {order}",
-            "buttons": [(verb, verb is primary, _address(verb, order)) for verb in allowed],
+            "buttons": [(verb, verb is primary, _address_of(verb, order)) for verb in allowed],
             "units": [(verb, address) for verb, address in units.addresses(order) if verb.is_allowed(request.user)],
             "has_next": primary in allowed,
             "may_unpack": UNPACK.is_allowed(request.user),
+            "may_bring_back": BRING_BACK.is_allowed(request.user),
             "may_track": TRACK.is_allowed(request.user),
             "may_return": RETURN.is_allowed(request.user),
             "may_refund": REFUND.is_allowed(request.user),
@@ -356,6 +358,14 @@ def _parcels_to_ship(request: HttpRequest, orders: list[Order]) -> list[Shipment
     if request.method == "POST":
         return list(parcels.filter(public_id__in=request.POST.getlist("parcel")))
     return list(parcels.filter(state=Shipment.State.PACKED))
+
+
+def _address_of(verb: Verb, order: Any) -> str:
+    """On the page of an order of `page.with_everything`: parcels are brought back one by one."""
+    if verb is BRING_BACK:
+        parcel = next(each for each in order.parcels if each.is_to_be_brought_back)
+        return reverse("admin:orders_shipment_bring_back", query={"parcel": parcel.pk})
+    return _address(verb, order)
 
 
 def _address(verb: Verb, *orders: Order) -> str:

@@ -1,6 +1,6 @@
 """Parcels in the admin: where each is. They move with their order's verbs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -15,11 +15,12 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
 from orders import couriers, fulfilment
-from orders.admin.forms import ScanForm
+from orders.admin.forms import BringBackForm, ScanForm
 from orders.admin.lists import AskingAdmin, WarehouseFilter
-from orders.admin.steps import TRACK, UNPACK
+from orders.admin.steps import BRING_BACK, TRACK, UNPACK
 from orders.admin.verbs import named, page_of, require, take_each
 from orders.models import Shipment
+from orders.returns import Receipt
 from webhooks.wording import NOTHING, badge, moment
 
 
@@ -34,6 +35,10 @@ def tracking(shipment: Shipment) -> SafeString | str:
 
 def _track(parcel: Shipment, *, scan: Mapping[str, Any], actor: str, now: datetime) -> None:
     couriers.track(parcel.public_id, **scan, source=actor, now=now)
+
+
+def _bring_back(parcel: Shipment, *, receipts: Sequence[Receipt], actor: str, now: datetime) -> None:
+    fulfilment.bring_back(parcel.public_id, receipts=receipts, actor=actor, now=now)
 
 
 def _unpack(parcel: Shipment, *, actor: str, now: datetime) -> None:
@@ -63,6 +68,7 @@ class ShipmentAdmin(AskingAdmin):
             },
         ),
         ("Delivered", {"fields": ("delivered_at", "received_by", "delivery_source")}),
+        ("Brought back", {"fields": ("returned_at",)}),
     )
     readonly_fields = ("order_link", "state_badge", "contents", "tracking", "courier_says")
 
@@ -70,9 +76,23 @@ class ShipmentAdmin(AskingAdmin):
         wrap = self.admin_site.admin_view
         return [
             path("scan/", wrap(self.scan_view), name="orders_shipment_scan"),
+            path("bring-back/", wrap(self.bring_back_view), name="orders_shipment_bring_back"),
             path("<int:pk>/unpack/", wrap(require_POST(self.unpack_view)), name="orders_shipment_unpack"),
             *super().get_urls(),
         ]
+
+    def bring_back_view(self, request: HttpRequest) -> HttpResponseBase:
+        """What has become of the units in `?parcel=…`, which did not reach its customer."""
+        require(request, BRING_BACK)
+        parcel = named(request, Shipment.objects.select_related("order"), "parcel")[0]
+        answer = request.POST if request.method == "POST" else None
+        forms = [BringBackForm(answer, content=content, parcel=parcel) for content in parcel.contents]
+        if all(form.is_valid() for form in forms):
+            receipts = [receipt for form in forms for receipt in form.receipts]
+            take_each(request, BRING_BACK, [parcel], partial(_bring_back, receipts=receipts))
+            return redirect(page_of(parcel.order))
+        context = {"title": BRING_BACK.label, "parcel": parcel, "orders": [parcel.order], "forms": forms}
+        return self.render(request, "bring_back.html", context)
 
     def unpack_view(self, request: HttpRequest, pk: int) -> HttpResponseBase:
         require(request, UNPACK)

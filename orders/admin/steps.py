@@ -11,6 +11,7 @@ from inventory.money import display
 from orders import returns
 from orders.models import Order, OrderLine, Shipment
 from orders.models.order import OrderQuerySet
+from orders.models.shipment import NOT_TO_ARRIVE
 from webhooks.wording import NOTHING
 
 State = Order.State
@@ -35,6 +36,7 @@ PACK = Verb("pack", "Mark packed", "Packed")
 UNPACK = Verb("unpack", "Unpack", "Unpacked")
 SHIP = Verb("ship", "Mark shipped", "Shipped")
 DELIVER = Verb("deliver", "Mark delivered", "Delivered")
+BRING_BACK = Verb("bring_back", "Bring back", "Brought back")
 TRACK = Verb("deliver", "Add courier update", "Courier update added")
 PAY = Verb("pay", "Record payment", "Payment recorded")
 COLLECT = Verb("collect", "Record cash collected", "Cash recorded")
@@ -47,16 +49,19 @@ RELEASE = Verb("release", "Release", "Released")
 CANCEL = Verb("cancel", "Cancel", "Cancelled")
 # What is possible at any time, and never what comes next.
 ASIDE = (PAY, RETURN, REFUND, HOLD, CANCEL)
+# Parcels whose courier still has them, as far as we know.
+ON_THE_ROAD = Q(state=Shipment.State.SHIPPED) & ~Q(tracking_status__in=NOT_TO_ARRIVE)
 
 
 def with_work(orders: OrderQuerySet) -> OrderQuerySet:
-    """Each with `to_pack`, `to_ship`, `to_deliver` and `to_refund`: whether units, parcels or returns wait for it."""
+    """Each with `to_pack`, `to_ship`, …: whether units, parcels or returns wait for that step."""
     parcels = Shipment.objects.filter(order=OuterRef("pk"))
     unpacked = OrderLine.objects.filter(order=OuterRef("pk"), quantity__gt=F("packed") + F("cancelled"))
     return orders.annotate(
         to_pack=Exists(unpacked),
         to_ship=Exists(parcels.filter(state=Shipment.State.PACKED)),
-        to_deliver=Exists(parcels.filter(state=Shipment.State.SHIPPED)),
+        to_deliver=Exists(parcels.filter(ON_THE_ROAD)),
+        to_bring_back=Exists(parcels.filter(state=Shipment.State.SHIPPED, tracking_status__in=NOT_TO_ARRIVE)),
         to_refund=Exists(returns.unrefunded().filter(order=OuterRef("pk"))),
     )
 
@@ -66,6 +71,7 @@ WAITING: Mapping[str, tuple[str, Q]] = {
     "confirm": ("To confirm", Q(status=Order.Status.PENDING, payment_status__in=PAYABLE)),
     "pack": ("To pack", Q(status__in=ACTIVE, to_pack=True, on_hold=False)),
     "ship": ("To ship", Q(status__in=ACTIVE, to_ship=True)),
+    "bring_back": ("To bring back", Q(status__in=ACTIVE, to_bring_back=True)),
     "deliver": ("To deliver", Q(status__in=ACTIVE, to_deliver=True)),
 }
 
@@ -76,6 +82,7 @@ def possible(order: Any) -> list[Verb]:
     is_confirmed = order.state == State.CONFIRMED
     has_arrived = order.fulfilment_status in {Order.Fulfilment.PARTIALLY_DELIVERED, Order.Fulfilment.DELIVERED}
     conditions = {
+        BRING_BACK: is_confirmed and order.to_bring_back,
         RELEASE: order.on_hold,
         CONFIRM: order.can_be_confirmed,
         PACK: is_confirmed and order.to_pack and not order.on_hold,

@@ -12,7 +12,7 @@ from inventory.money import AmountField, CurrencyField
 from orders import fulfilment, promises
 from orders.models import Customer, Hold, Order, Payment
 from orders.models.returns import Condition
-from orders.models.shipment import TrackingStatus
+from orders.models.shipment import Fate, TrackingStatus
 from orders.returns import Receipt, Wish
 from orders.verdicts import Verdict
 from webhooks.bodies import Body, Moment
@@ -250,6 +250,19 @@ class TrackParcel(Body):
     message = OptionalText(max_length=500)
     location = OptionalText(max_length=200)
     estimated_delivery_at = ExpectedMoment(required=False, allow_null=True)
+
+
+class BroughtBackLine(LineChoice):
+    condition = serializers.ChoiceField(Fate.choices)
+
+    def validate(self, attrs: dict[str, Any]) -> Any:
+        return Receipt(**attrs)
+
+
+class BringBackParcel(Body):
+    """Read, its `lines` are the receipts that the verb takes. They are of all that is in the parcel."""
+
+    lines = BroughtBackLine(many=True, allow_empty=False, max_length=3 * MOST_LINES)  # type: ignore[call-arg]
 
 
 class DeliverParcel(Body):

@@ -16,7 +16,7 @@ from rest_framework.views import APIView
 from inventory.api import within_reach
 from inventory.models import Warehouse
 from orders import couriers, fulfilment
-from orders.api.bodies import DeliverParcel, Nothing, PackOrder, ShipParcel, TrackParcel
+from orders.api.bodies import BringBackParcel, DeliverParcel, Nothing, PackOrder, ShipParcel, TrackParcel
 from orders.api.shapes import MovedParcel, OrderToFulfil, PackedOrder, with_parts_of
 from orders.models import Allocation, Order, Shipment
 from webhooks.bodies import MomentFilter
@@ -119,6 +119,21 @@ class DeliverView(APIView):
             now=now,
         )
         return Response(MovedParcel(delivered.shipment).data)
+
+
+class BringBackView(APIView):
+    required_scopes = SCOPES
+
+    @extend_schema(request=BringBackParcel, responses=MovedParcel)
+    def post(self, request: Request, shipment_id: str) -> Response:
+        """A shipped parcel did not reach its customer: its units are `sellable` (on sale again), `damaged` or `lost`.
+
+        All of it is cancelled, and what was paid for it is refunded.
+        """
+        receipts = BringBackParcel.read(request)["lines"]
+        _find_parcel(request, shipment_id)
+        back = fulfilment.bring_back(shipment_id, receipts=receipts, actor=str(request.user), now=timezone.now())
+        return Response(MovedParcel(back.shipment).data)
 
 
 def _orders_of(warehouses: QuerySet[Warehouse]) -> QuerySet[Order]:

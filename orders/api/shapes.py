@@ -82,6 +82,7 @@ class Journey(serializers.Serializer[Any]):
     shipped_at = serializers.DateTimeField(allow_null=True)
     estimated_delivery_at = serializers.DateTimeField(allow_null=True)
     delivered_at = serializers.DateTimeField(allow_null=True)
+    returned_at = serializers.DateTimeField(allow_null=True, help_text="When it was brought back, or given up as lost.")
     lines = ParcelLine(source="contents", many=True)
 
 

@@ -171,6 +171,7 @@ class Order(models.Model):
             ("unpack_order", "Can unpack parcels"),
             ("ship_order", "Can mark orders shipped"),
             ("deliver_order", "Can mark orders delivered"),
+            ("bring_back_order", "Can bring parcels back"),
             ("cancel_order", "Can cancel orders"),
             ("hold_order", "Can put orders on hold"),
             ("release_order", "Can release orders from their holds"),

@@ -27,12 +27,25 @@ class TrackingStatus(models.TextChoices):
     LOST = "lost", "Lost"
 
 
+# When a courier says so, it will not be delivered any more: somebody has to look at the goods, or to give them up.
+NOT_TO_ARRIVE = frozenset({TrackingStatus.RETURNED, TrackingStatus.LOST})
+
+
+class Fate(models.TextChoices):
+    """What has become of units of a parcel that did not reach its customer."""
+
+    SELLABLE = "sellable", "Sellable"
+    DAMAGED = "damaged", "Damaged"
+    LOST = "lost", "Lost"
+
+
 class Shipment(models.Model):
     class State(models.TextChoices):
         PACKED = "packed", "Packed"
         UNPACKED = "unpacked", "Unpacked"
         SHIPPED = "shipped", "Shipped"
         DELIVERED = "delivered", "Delivered"
+        RETURNED = "returned", "Brought back"
 
     ON_THE_WAY: ClassVar = frozenset({State.PACKED, State.SHIPPED, State.DELIVERED})
 
@@ -57,10 +70,16 @@ class Shipment(models.Model):
 
     delivered_at = models.DateTimeField(null=True, blank=True)
     received_by = models.CharField(max_length=150, blank=True)
+    returned_at = models.DateTimeField(
+        null=True, blank=True, help_text="When it was brought back, or given up as lost."
+    )
     delivery_source = models.CharField(max_length=60, blank=True, help_text="Who said so: a courier, a 3PL or staff.")
 
     class Meta:
         constraints = [
+            models.CheckConstraint(
+                name="shipment_back_when_returned", condition=~Q(state="returned") | Q(returned_at__isnull=False)
+            ),
             models.UniqueConstraint("order", "index", name="shipment_index_once_per_order"),
             models.CheckConstraint(
                 name="shipment_left_when_shipped",
@@ -86,6 +105,11 @@ class Shipment(models.Model):
             return False
         # Such a state of a parcel is also the name of the lines' counter of units that reached it.
         return all(getattr(line, self.state) == line.wanted for line in self.order.items)
+
+    @property
+    def is_to_be_brought_back(self) -> bool:
+        """Its courier has it no more, and its customer will not get it."""
+        return self.state == self.State.SHIPPED and self.tracking_status in NOT_TO_ARRIVE
 
     @property
     def value_minor(self) -> int:

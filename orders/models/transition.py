@@ -18,6 +18,7 @@ class OrderTransition(Fact):
         UNPACKED = "unpacked", "Unpacked"
         SHIPPED = "shipped", "Shipped"
         DELIVERED = "delivered", "Delivered"
+        SHIPMENT_RETURNED = "shipment_returned", "Brought back"
         CANCELLED = "cancelled", "Cancelled"
         RETURN_INITIATED = "return_initiated", "Return opened"
         RETURN_RECEIVED = "return_received", "Return received"
@@ -39,9 +40,9 @@ class OrderTransition(Fact):
     to_status = models.CharField(max_length=10, choices=Order.Status)
     actor = models.CharField(max_length=150)
     reason = models.CharField(max_length=500, blank=True)
-    # What only this step knows: a cancellation's `units` (line public id -> how many), a delivery's `cod_minor` and
-    # `cod_collected_minor`, a return's `received` (line public id, units, condition), the holds of `orders.holds`, the
-    # window that was promised before.
+    # What only this step knows: the `units` that were cancelled or never came (line public id -> how many), a
+    # delivery's `cod_minor` and `cod_collected_minor`, what was `received` of a return or brought back of a parcel
+    # (line public id, units, condition), the holds of `orders.holds`, the window that was promised before.
     details = models.JSONField(default=dict, blank=True)
 
     def __str__(self) -> str:
@@ -49,22 +50,23 @@ class OrderTransition(Fact):
 
     @property
     def units(self) -> list[Units]:
-        """What the step was about: a parcel's contents, the cancelled units, or all that is still wanted."""
+        """What the step was about: a parcel's contents, the units that were given up, or all that is still wanted."""
         if self.shipment is not None:
             code = self.shipment.warehouse.code
             return [Units(content.line, content.quantity, code) for content in self.shipment.contents]
         if self.kind == self.Kind.CANCELLED:
-            cancelled = self.details["units"]
-            lines = (line for line in self.order.items if line.public_id in cancelled)
-            return [Units(line, cancelled[line.public_id], line.warehouse_code) for line in lines]
+            given_up = self.details["units"]
+            lines = (line for line in self.order.items if line.public_id in given_up)
+            return [Units(line, given_up[line.public_id], line.warehouse_code) for line in lines]
         return [Units(line, line.wanted, line.warehouse_code) for line in self.order.items if line.wanted]
 
     @property
     def received(self) -> list[ReceivedUnits]:
-        """Of a return's receipt: what came, and in which condition."""
+        """Of a return's receipt, or of a parcel that was brought back: the units, each in one condition."""
         lines = {line.public_id: line for line in self.order.items}
+        of_parcel = self.shipment.warehouse.code if self.shipment is not None else None
         return [
-            ReceivedUnits(Units(lines[line_id], quantity, lines[line_id].warehouse_code), condition)
+            ReceivedUnits(Units(lines[line_id], quantity, of_parcel or lines[line_id].warehouse_code), condition)
             for line_id, quantity, condition in self.details["received"]
         ]
 

@@ -346,6 +346,7 @@ PROTECTED = [
     "GET fulfilment/orders/",
     "POST fulfilment/shipments/$packed/ship/",
     "POST fulfilment/shipments/$packed/unpack/",
+    "POST fulfilment/shipments/$shipped/bring-back/",
     "POST products/",
     "PATCH products/MUG/",
     "GET inventory/",

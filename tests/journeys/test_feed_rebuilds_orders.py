@@ -36,7 +36,7 @@ COUNTED = {
 }
 
 
-TAKEN_BACK = {"order.unpacked": ("packed",)}
+TAKEN_BACK = {"order.unpacked": ("packed",), "order.shipment.returned": ("packed", "shipped")}
 
 
 class Shop:
@@ -50,6 +50,7 @@ class Shop:
             *[self.pack] * 3,
             *[self.ship] * 3,
             self.unpack,
+            self.bring_back,
             *[self.deliver] * 3,
             self.confirm,
             self.scan,
@@ -108,6 +109,12 @@ class Shop:
     def unpack(self, order: Order) -> None:
         for parcel in Shipment.objects.filter(order=order):
             fulfilment.unpack(parcel.public_id, now=self.now, **BY)
+
+    def bring_back(self, order: Order) -> None:
+        for parcel in Shipment.objects.filter(order=order):
+            condition = self.random.choice(("sellable", "lost"))
+            receipts = [Receipt(each.line.public_id, each.quantity, condition) for each in parcel.contents]
+            fulfilment.bring_back(parcel.public_id, receipts=receipts, now=self.now, **BY)
 
     def deliver(self, order: Order) -> None:
         for parcel in Shipment.objects.filter(order=order):
@@ -177,7 +184,7 @@ class Reader:
             self.units[order_id] -= Counter({f"{line['sku']} {counter}": line["quantity"] for line in data["lines"]})
         if "shipment_id" in data and kind in COUNTED:
             self.parcels[order_id][data["shipment_id"]] = data.get("tracking_number")
-        elif kind in TAKEN_BACK:
+        elif kind == "order.unpacked":
             del self.parcels[order_id][data["shipment_id"]]
 
     @staticmethod

@@ -210,6 +210,28 @@ on("order.delivered", "api", shipped, lambda f, s: f.api(f"fulfilment/shipments/
 on("order.delivered", "admin", shipped, lambda f, s: f.press("deliver", s.order))
 
 
+def brought_back(shipment: Shipment) -> dict[str, Any]:
+    """One of its two units, and the other is lost."""
+    conditions = [lines(shipment.order, condition=condition) for condition in ("sellable", "lost")]
+    return {"lines": [line for told in conditions for line in told]}
+
+
+def bring_back_in_admin(faces: Faces, shipment: Shipment) -> None:
+    (content,) = shipment.contents
+    answers = {f"line-{content.pk}-sellable": "1", f"line-{content.pk}-lost": "1"}
+    faces.admin(f"orders/shipment/bring-back/?parcel={shipment.pk}", answers)
+
+
+for told_of in ("order.shipment.returned", "order.cancelled", "order.refund.requested"):
+    on(told_of, "admin (bring back)", shipped, bring_back_in_admin)
+    on(
+        told_of,
+        "api (bring back)",
+        shipped,
+        lambda f, s: f.api(f"fulfilment/shipments/{s.public_id}/bring-back/", brought_back(s)),
+    )
+
+
 @way("order.shipped", "admin")
 def _ship(faces: Faces) -> tuple[Act, str]:
     parcel = packed(faces)

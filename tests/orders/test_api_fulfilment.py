@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -86,6 +87,38 @@ class TestFulfilment:
         assert (unpacked.json()["state"], unpacked.json()["order_status"]) == ("unpacked", "confirmed")
         order = erp.get(f"orders/{shipment.order.public_id}/").json()
         assert (order["shipments"], order["lines"][0]["packed"]) == ([], 0)
+
+    def test_brings_a_parcel_back(self, erp: Caller, now: datetime) -> None:
+        shipment = ship_order(now=now)
+        line_id = shipment.contents[0].line.public_id
+        lines = [{"line_id": line_id, "quantity": 1, "condition": fate} for fate in ("damaged", "lost")]
+
+        back = erp.post(f"fulfilment/shipments/{shipment.public_id}/bring-back/", {"lines": lines})
+
+        assert (back.status_code, back.json()["state"], back.json()["order_status"]) == (200, "returned", "cancelled")
+        assert back.json()["returned_at"] is not None
+        (parcel,) = erp.get(f"orders/{shipment.order.public_id}/").json()["shipments"]
+        assert (parcel["state"], parcel["tracking_status"]) == ("returned", "returned")
+
+    @pytest.mark.parametrize(
+        ("lines", "status"),
+        [
+            ([], 400),
+            ([{"quantity": 2, "condition": "stolen"}], 400),
+            ([{"quantity": 1, "condition": "lost"}], 409),
+            ([{"quantity": 2, "condition": "lost", "line_id": "lin_other"}], 404),
+        ],
+    )
+    def test_brings_nothing_back_that_is_not_told_of_as_a_whole(
+        self, erp: Caller, now: datetime, lines: list[dict[str, Any]], status: int
+    ) -> None:
+        shipment = ship_order(now=now)
+        told = [{"line_id": shipment.contents[0].line.public_id} | line for line in lines]
+
+        back = erp.post(f"fulfilment/shipments/{shipment.public_id}/bring-back/", {"lines": told})
+
+        shipment.refresh_from_db()
+        assert (back.status_code, shipment.state) == (status, "shipped")
 
     def test_untracked_must_be_said(self, erp: Caller, now: datetime) -> None:
         shipment = pack_order(now=now)

@@ -31,7 +31,11 @@ TRACKING = {"previous_status", "message", "location", "occurred_at", "estimated_
 RETURN = {"return_id", "return_number", "reason", "expected_refund_amount"}
 REFUND = {"refund_id", "payment_id", "return_id", "refund_amount", "reason", "remaining_refundable_amount"}
 # What a line has beside its own.
-OF_LINES = {"order.return.initiated": {"reason"}, "order.return.received": {"condition"}}
+OF_LINES = {
+    "order.shipment.returned": {"condition"},
+    "order.return.initiated": {"reason"},
+    "order.return.received": {"condition"},
+}
 PROMISED = {"shipping_address", "warehouse_code", "promised_delivery_from", "promised_delivery_to"}
 
 # The tables of spec/events.md.
@@ -49,6 +53,9 @@ FIELDS = {
     | SHIPMENT_BLOCK
     | {"lines", "delivered_at", "delivery_source", "received_by", "tracking_number", "carrier", "cod_amount"}
     | {"cod_collected_amount"},
+    "order.shipment.returned": ORDER_BLOCK
+    | SHIPMENT_BLOCK
+    | {"lines", "carrier", "tracking_number", "reason", "returned_at", "returned_by"},
     "order.cancelled": ORDER_BLOCK
     | {
         "lines",
@@ -92,6 +99,9 @@ def walk(now: datetime) -> None:
     for hour, status in enumerate(("attempt_failed", "delivered")):
         couriers.track(shipment.public_id, status=status, occurred_at=now.replace(hour=hour), source="dhl", now=now)
     send_back(shipment.order, now)
+    undelivered = ship_order(("MUG", 1))
+    lost = [Receipt(undelivered.contents[0].line.public_id, 1, "lost")]
+    fulfilment.bring_back(undelivered.public_id, receipts=lost, actor="ben", now=now)
     unpacked = pack_order(("MUG", 1))
     fulfilment.unpack(unpacked.public_id, actor="ben", now=now)
     declined = place_order(("MUG", 1))

@@ -36,7 +36,7 @@ from orders.models import (
     TrackingUpdate,
 )
 from orders.models.returns import Condition
-from orders.models.shipment import TrackingStatus
+from orders.models.shipment import Fate, TrackingStatus
 from orders.reading import read
 from orders.returns import Receipt, Wish
 from orders.signals import BY_KIND
@@ -147,7 +147,7 @@ def check_units(order: Order) -> None:
 def check_stock() -> None:
     """What is reserved is what open allocations hold."""
     for level in StockLevel.objects.all():
-        gone = ShipmentLine.objects.filter(level=level).exclude(shipment__state__in=["packed", "unpacked"])
+        gone = ShipmentLine.objects.filter(level=level).exclude(shipment__state__in=["packed", "unpacked", "returned"])
         held = total(Allocation.objects.filter(level=level), "quantity")
         assert level.reserved == held - total(gone, "quantity")
 
@@ -261,6 +261,11 @@ class Shop(RuleBasedStateMachine):
     def deliver(self, parcel: Shipment, cash: int | None) -> None:
         arrival = {"delivered_at": self.now, "collected_minor": cash}
         self.attempt(fulfilment.deliver, parcel.public_id, **arrival, actor="ben")
+
+    @step(Shipment, fate=st.sampled_from(Fate), more=st.sampled_from([0, 0, 1]))
+    def bring_back(self, parcel: Shipment, fate: str, more: int) -> None:
+        receipts = [Receipt(each.line.public_id, each.quantity + more, fate) for each in parcel.contents]
+        self.attempt(fulfilment.bring_back, parcel.public_id, receipts=receipts, actor="ben")
 
     @step(Order, units=UNITS, whole=st.booleans())
     def cancel(self, order: Order, units: int, whole: bool) -> None:

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from orders import checkout, couriers, fulfilment, holds
 from orders.models import Order, Return, Shipment
+from orders.returns import Receipt
 from tests.factories import confirm_order, make_product, pack_order, pay_for, place_order, ship_order
 
 pytestmark = pytest.mark.django_db
@@ -43,6 +44,11 @@ def scanned(status: str) -> Callable[[], Order]:
         return parcel.order
 
     return make
+
+
+def bring_back(parcel: Shipment, fate: str) -> None:
+    receipts = [Receipt(content.line.public_id, content.quantity, fate) for content in parcel.contents]
+    fulfilment.bring_back(parcel.public_id, receipts=receipts, actor="ben", now=NOW)
 
 
 def declined() -> Order:
@@ -196,6 +202,28 @@ class TestPage:
 
         said = read(client, second.order)
         assert ("Parcel 1 of 2" in said, "Parcel 2 of 2" in said, "Unpacked" in said) == (True, True, False)
+
+    @pytest.mark.parametrize(
+        ("fate", "why"), [("damaged", "It could not be handed over"), ("lost", "it was lost on its way")]
+    )
+    def test_says_why_an_order_ended_without_arriving(self, client: Client, fate: str, why: str) -> None:
+        parcel = ship_order(now=NOW)
+
+        bring_back(parcel, fate)
+
+        said = read(client, parcel.order)
+        assert ("Your order was cancelled" in said, why in said, "given back" in said) == (True, True, True)
+
+    def test_says_that_the_rest_of_it_has_arrived(self, client: Client) -> None:
+        first, second = two_parcels()
+        for parcel in (first, second):
+            fulfilment.ship(parcel.public_id, carrier="DHL", tracking_number="JD01", actor="ben", now=NOW)
+        fulfilment.deliver(first.public_id, delivered_at=NOW, actor="ben", now=NOW)
+
+        bring_back(second, "lost")
+
+        said = read(client, first.order)
+        assert ("Your order has arrived" in said, "Lost" in said) == (True, True)
 
     def test_names_what_was_cancelled(self, client: Client) -> None:
         order = place_order(now=NOW)
