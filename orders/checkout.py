@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import InterfaceError, OperationalError
+from django.db import IntegrityError, InterfaceError, OperationalError, transaction
 from django.utils import timezone
 
 from inventory import allocation, stock
@@ -20,6 +20,7 @@ from orders.acceptance import accept
 from orders.models import Allocation, Customer, Order, OrderLine, OrderTransition
 from orders.promises import promise
 from orders.transitions import ALLOWED_FROM, InvalidTransition, Kind, lock, record, require, unpacked_units
+from webhooks.adding import add
 from webhooks.prepared import Prepared
 from webhooks.sources import DomainError, every, together
 
@@ -188,12 +189,14 @@ def _write(cart: Cart, routes: Sequence[_Route], *, actor: str, now: datetime) -
     order = _new_order(cart, routes, now=now)
     order.save(force_insert=True)
     order.payment = None
-    order.items = OrderLine.objects.bulk_create(_new_line(order, route) for route in routes)
-    allocations = Allocation.objects.bulk_create(
+    order.items = [_new_line(order, route) for route in routes]
+    add(order.items)
+    allocations = [
         Allocation(line=line, level=level, quantity=quantity, expires_at=order.hold_expires_at)
         for line, route in zip(order.items, routes, strict=True)
         for level, quantity in route.picks
-    )
+    ]
+    add(allocations)
     OrderTransition.objects.create(order=order, kind=Kind.CREATED, to_status=order.status, actor=actor, at=now)
     risk.screen_order(order, now=now)
     # Free: there is no payment to wait for.
@@ -265,8 +268,12 @@ def _find_or_create_customer(contact: Contact) -> Customer:
     email = contact.email.lower()
     for customer in _known_by(email):
         return customer
-    defaults = {"name": contact.name, "phone": contact.phone, "locale": contact.locale}
-    return Customer.objects.get_or_create(email=email, defaults=defaults)[0]
+    try:
+        with transaction.atomic():
+            return Customer.objects.create(email=email, name=contact.name, phone=contact.phone, locale=contact.locale)
+    except IntegrityError:
+        # Somebody else was quicker.
+        return Customer.objects.get(email=email)
 
 
 _known_by = Prepared(lambda email: Customer.objects.filter(email=email))

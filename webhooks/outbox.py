@@ -14,6 +14,7 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 
 from webhooks import broker, conditions
+from webhooks.adding import add
 from webhooks.catalogue import API_VERSION, EventType
 from webhooks.fields import new_public_id
 from webhooks.models import Delivery, Event, EventSequence, Subscription
@@ -137,7 +138,7 @@ def _write(batch: Sequence[_Telling]) -> None:
     for told in batch:
         told.event.body = freeze(told.event, told.data)
         told.is_written = True
-    Event.objects.bulk_create(told.event for told in batch)
+    add([told.event for told in batch])
     _owe(batch)
 
 
@@ -187,7 +188,7 @@ def _owe(batch: Sequence[_Telling]) -> None:
     subscriptions = _saved()
     owed = [new_delivery(told.event, wants) for told in batch for wants in _who_want(told, subscriptions)]
     if owed:
-        Delivery.objects.bulk_create(owed)
+        add(owed)
         broker.ring()
 
 

@@ -1,0 +1,77 @@
+"""New rows by a statement that is put together once for each model: as `bulk_create` adds them, for half the time."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from django.db import connection, models
+
+# PostgreSQL takes 65,535 parameters in one statement, and SQLite half of that.
+ROWS_PER_STATEMENT = 200
+
+
+def add(rows: Sequence[models.Model]) -> None:
+    """All of one model. They know then what the database has given them, such as their keys; no signal is sent.
+
+    One statement for each ROWS_PER_STATEMENT of them.
+    """
+    for start in range(0, len(rows), ROWS_PER_STATEMENT):
+        batch = rows[start : start + ROWS_PER_STATEMENT]
+        addition = _addition(type(batch[0]), connection.vendor)
+        for row, given in zip(batch, addition.run(batch), strict=True):
+            for field, value in zip(addition.returned, given, strict=True):
+                setattr(row, field.attname, value)
+            row._state.adding, row._state.db = False, connection.alias
+
+
+def insert(row: models.Model) -> list[tuple[Any, ...]]:
+    """What `Model._do_insert` does: the columns that the database has filled in, for the row to be assigned to."""
+    return _addition(type(row), connection.vendor).run([row])
+
+
+@dataclass(frozen=True)
+class _Addition:
+    """An INSERT into all columns of a model, and of which fields it gives values and gets them back."""
+
+    head: str
+    row: str
+    tail: str
+    given: Sequence[models.Field[Any, Any]]
+    returned: Sequence[models.Field[Any, Any]]
+
+    def run(self, rows: Sequence[models.Model]) -> list[tuple[Any, ...]]:
+        statement = f"{self.head} {', '.join([self.row] * len(rows))} {self.tail}"
+        with connection.cursor() as cursor:
+            cursor.execute(statement, list(self._values(rows)))
+            found: list[tuple[Any, ...]] = cursor.fetchall()
+        return found
+
+    def _values(self, rows: Sequence[models.Model]) -> Iterator[Any]:
+        for row in rows:
+            for field in self.given:
+                yield field.get_db_prep_save(field.pre_save(row, True), connection)
+
+
+@lru_cache(maxsize=64)
+def _addition(model: type[models.Model], vendor: str) -> _Addition:
+    meta = model._meta
+    fields = [field for field in meta.local_concrete_fields if not field.generated and field is not meta.auto_field]
+    compiler: Any = models.sql.InsertQuery(model).get_compiler(connection=connection)
+    cells, given = [], []
+    for field in fields:
+        # What a column is filled with may be an expression, which is the same for every row.
+        value = field.pre_save(model(), True)
+        is_expression = hasattr(value, "resolve_expression")
+        cells.append(compiler.compile(compiler.prepare_value(field, value))[0] if is_expression else "%s")
+        given += [] if is_expression else [field]
+    quote = connection.ops.quote_name
+    columns = ", ".join(quote(field.column) for field in fields)
+    returned = list(meta.db_returning_fields)
+    return _Addition(
+        head=f"INSERT INTO {quote(meta.db_table)} ({columns}) VALUES",
+        row=f"({', '.join(cells)})",
+        tail=f"RETURNING {', '.join(quote(field.column) for field in returned)}",
+        given=given,
+        returned=returned,
+    )
