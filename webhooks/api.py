@@ -32,6 +32,7 @@ from webhooks.serializers import (
     RecoverBody,
     ReplaySerializer,
     ReplaysSerializer,
+    ResumeBody,
     RotationSerializer,
     StreamQuery,
     SubscriptionSerializer,
@@ -91,7 +92,7 @@ class SubscriptionView(generics.RetrieveUpdateDestroyAPIView[Subscription]):
 
 
 class SubscriptionVerbView(APIView):
-    """One POST on a subscription, without a body."""
+    """One POST on a subscription."""
 
     required_scopes = SCOPES
 
@@ -108,10 +109,12 @@ class PauseView(SubscriptionVerbView):
 
 
 class ResumeView(SubscriptionVerbView):
-    @extend_schema(request=None, responses=SubscriptionSerializer)
+    @extend_schema(request=ResumeBody, responses=SubscriptionSerializer)
     def post(self, request: Request, public_id: str) -> Response:
+        """What has waited goes out; one that was disabled is then sent what was skipped, each subject in order."""
         subscription = self.subscription(public_id)
-        subscriptions.resume(subscription, by=str(request.user), now=timezone.now())
+        recover = ResumeBody.read(request)["recover"]
+        subscriptions.resume(subscription, by=str(request.user), now=timezone.now(), recover=recover)
         return Response(SubscriptionSerializer(subscription).data)
 
 

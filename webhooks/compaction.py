@@ -33,6 +33,11 @@ def settle_parked(subscription: Subscription) -> None:
         pass
 
 
+def settle_skipped(skipped: QuerySet[Delivery]) -> bool:
+    """Before they are put back; False if that is more than there is time for."""
+    return any(_supersede_skipped(skipped) < BATCH for _ in range(ROUNDS))
+
+
 def outdated(deliveries: QuerySet[Delivery], *, by: QuerySet[Delivery]) -> QuerySet[Delivery]:
     """Those of them that a newer one among `by` makes needless.
 
@@ -82,3 +87,9 @@ def _supersede(deliveries: QuerySet[Delivery]) -> int:
     locked = needless.select_for_update(skip_locked=True, no_key=True)
     batch = list(locked.values_list("pk", flat=True)[:BATCH])
     return Delivery.objects.filter(pk__in=batch).update(state=State.SUPERSEDED, next_attempt_at=None)
+
+
+def _supersede_skipped(skipped: QuerySet[Delivery]) -> int:
+    """A batch of them; how many that was. Those that are newer will be sent, or were."""
+    batch = list(outdated(skipped, by=Delivery.objects.all()).values_list("pk", flat=True)[:BATCH])
+    return Delivery.objects.filter(pk__in=batch, state=State.SKIPPED).update(state=State.SUPERSEDED)

@@ -250,6 +250,7 @@ class Delivery(models.Model):
                 condition=Q(state__in=["pending", "sending", "parked"]),
             ),
             models.Index("subscription", "id", name="delivery_parked", condition=Q(state="parked")),
+            models.Index("subscription", "subject", "id", name="delivery_skipped", condition=Q(state="skipped")),
             models.Index("subscription", F("id").desc(), name="delivery_by_subscription"),
             models.Index("state", F("id").desc(), name="delivery_by_state"),
             models.Index("event_type", F("id").desc(), name="delivery_by_type"),
@@ -302,10 +303,16 @@ class Replay(models.Model):
     class Kind(models.TextChoices):
         FAILED = "failed", "What failed, was parked or skipped"
         MISSING = "missing", "Events it never had a delivery of"
+        SKIPPED = "skipped", "What was skipped while it was disabled"
+
+    # What somebody may ask for; what was skipped is put back by `subscriptions.resume`.
+    ASKED_FOR = [(kind.value, kind.label) for kind in (Kind.FAILED, Kind.MISSING)]
 
     subscription = models.ForeignKey(Subscription, on_delete=models.CASCADE, related_name="replays")
     kind = models.CharField(max_length=10, choices=Kind)
     since = models.DateTimeField()
+    # Not included. None: up to when it was started.
+    until = models.DateTimeField(null=True)
     # Keys of deliveries, or of events: how far it has come, and where it ends.
     after_id = models.BigIntegerField(default=0)
     until_id = models.BigIntegerField()

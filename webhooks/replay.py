@@ -21,6 +21,10 @@ State = Delivery.State
 # What a replay puts on its way at a time, and how often: 250 a second for each subscription at most.
 BATCH = 500
 PACE = timedelta(seconds=2)
+# A receiver that has worked nothing off for so long may be kept by one subject: the others go on.
+PATIENCE = timedelta(minutes=5)
+# A transaction that was under way when a subscription changed may have read it as it was before.
+SETTLING = timedelta(minutes=1)
 # How many events it looks at for those that meet a subscription's conditions.
 LOOK_AHEAD = 2_000
 # Never sent, or failed in its present run of the schedule: one that was put back already is in a new run.
@@ -79,22 +83,42 @@ def replay_missing(subscription: Subscription, *, since: datetime, by: str, now:
     return start(Replay.Kind.MISSING, subscription, since=since, by=by, now=now)
 
 
-def _recoverable(subscription: Subscription, since: datetime) -> QuerySet[Any]:
+def catch_up(subscription: Subscription, *, since: datetime, by: str, now: datetime) -> Replay:
+    """Begin to put back what was skipped while it was disabled, since then.
+
+    While it runs, `claims` holds back what is later of a subject.
+    """
+    span = {"since": since - SETTLING, "until": now + SETTLING}
+    return start(Replay.Kind.SKIPPED, subscription, **span, by=by, now=now)
+
+
+def _skipped(subscription: Subscription, since: datetime, until: datetime | None) -> QuerySet[Any]:
+    """Not what was skipped by the answer to an attempt."""
+    skipped = Delivery.objects.filter(subscription=subscription, state=State.SKIPPED, attempt_count=0)
+    return _within(skipped, since, until)
+
+
+def _within(rows: QuerySet[Any], since: datetime, until: datetime | None) -> QuerySet[Any]:
+    begun = rows.filter(created_at__gte=since)
+    return begun if until is None else begun.filter(created_at__lt=until)
+
+
+def _recoverable(subscription: Subscription, since: datetime, until: datetime | None) -> QuerySet[Any]:
     owed = Delivery.objects.filter(subscription=subscription, created_at__gte=since)
-    found = owed.filter(_RECOVERABLE)
+    found = _within(owed, since, until).filter(_RECOVERABLE)
     return found.exclude(pk__in=compaction.outdated(found, by=owed).values("pk")) if subscription.compact else found
 
 
-def missing(subscription: Subscription, *, since: datetime) -> Iterator[Event]:
+def missing(subscription: Subscription, *, since: datetime, until: datetime | None = None) -> Iterator[Event]:
     """Events written since then that it wants and never had a delivery of, the oldest first. One statement.
 
     Conditions are not the database's to check: of a subscription that has some, each event of its types is read.
     """
-    found = _missing(subscription, since).order_by("pk").iterator()
+    found = _missing(subscription, since, until).order_by("pk").iterator()
     return (event for event in found if conditions.hold_of(subscription.conditions, event))
 
 
-def _missing(subscription: Subscription, since: datetime) -> QuerySet[Any]:
+def _missing(subscription: Subscription, since: datetime, until: datetime | None) -> QuerySet[Any]:
     """As far as the types tell. A test event is for one subscription alone.
 
     What it had may be forgotten by now. Not by the subscription's own copy of its span: a statement sees one moment of
@@ -105,40 +129,48 @@ def _missing(subscription: Subscription, since: datetime) -> QuerySet[Any]:
     forgotten = Subscription.objects.filter(
         pk=subscription.pk, pruned_from__lte=OuterRef("created_at"), pruned_until__gte=OuterRef("created_at")
     )
-    return Event.objects.filter(~Exists(owed), ~Exists(forgotten), type__in=types, created_at__gte=since)
+    return _within(Event.objects.filter(~Exists(owed), ~Exists(forgotten), type__in=types), since, until)
 
 
-_WANTED: dict[str, Callable[[Subscription, datetime], QuerySet[Any]]] = {
+_WANTED: dict[str, Callable[[Subscription, datetime, datetime | None], QuerySet[Any]]] = {
     Replay.Kind.FAILED: _recoverable,
     Replay.Kind.MISSING: _missing,
+    Replay.Kind.SKIPPED: _skipped,
 }
 
 
-def plan(kind: str, subscription: Subscription, *, since: datetime) -> Replay:
+def plan(kind: str, subscription: Subscription, *, since: datetime, until: datetime | None = None) -> Replay:
     """What `start` would send, counted. Not saved."""
-    total, last = _extent(kind, subscription, since)
-    planned = Replay(subscription=subscription, kind=kind, since=since, until_id=last, total=total)
+    total, last = _extent(kind, subscription, since, until)
+    planned = Replay(subscription=subscription, kind=kind, since=since, until=until, until_id=last, total=total)
     if kind == Replay.Kind.MISSING:
         _leave_out_forgotten(planned)
     return planned
 
 
-def start(kind: str, subscription: Subscription, *, since: datetime, by: str, now: datetime) -> Replay:
+def start(
+    kind: str, subscription: Subscription, *, since: datetime, by: str, now: datetime, until: datetime | None = None
+) -> Replay:
     """What comes to be wanted after this moment is left to the engine."""
     _require_receiver(subscription)
-    started = plan(kind, subscription, since=since)
+    started = plan(kind, subscription, since=since, until=until)
     started.started_by, started.started_at = by, now
-    started.finished_at = None if started.total else now
+    started.finished_at = None if started.total or _may_grow(started, now) else now
     started.save()
     return started
 
 
-def _extent(kind: str, subscription: Subscription, since: datetime) -> tuple[int, int]:
+def _may_grow(replay: Replay, now: datetime) -> bool:
+    """Whether a transaction that is under way may add to it. Of the other kinds that is left to the engine."""
+    return replay.kind == Replay.Kind.SKIPPED and replay.until is not None and now < replay.until
+
+
+def _extent(kind: str, subscription: Subscription, since: datetime, until: datetime | None) -> tuple[int, int]:
     """How many there are, and the key of the last."""
     if kind == Replay.Kind.MISSING and subscription.conditions:
-        keys = [event.pk for event in missing(subscription, since=since)]
+        keys = [event.pk for event in missing(subscription, since=since, until=until)]
         return len(keys), max(keys, default=0)
-    found = _WANTED[kind](subscription, since).aggregate(total=Count("pk"), last=Max("pk"))
+    found = _WANTED[kind](subscription, since, until).aggregate(total=Count("pk"), last=Max("pk"))
     return found["total"], found["last"] or 0
 
 
@@ -174,11 +206,22 @@ def advance_one(replay_id: int, *, now: datetime) -> None:
     replay = running.filter(pk=replay_id, finished_at=None).first()
     if replay is None or (replay.advanced_at and replay.advanced_at > now - PACE / 2):
         return
-    if replay.subscription.state != Subscription.State.ACTIVE or _is_busy(replay.subscription, now):
+    if _must_wait(replay, now):
         return
     _send_batch(replay, now=now)
     replay.save(update_fields=["after_id", "done", "advanced_at", "finished_at"])
     broker.ring()
+
+
+def _must_wait(replay: Replay, now: datetime) -> bool:
+    subscription = replay.subscription
+    if subscription.state != Subscription.State.ACTIVE:
+        return True
+    # What failed before it was disabled is older, and `parking` brings it back first.
+    if replay.kind == Replay.Kind.SKIPPED and (subscription.recovered_at or subscription.resting_until):
+        return True
+    is_kept_long = subscription.resting_until is None and (replay.advanced_at or replay.started_at) <= now - PATIENCE
+    return not is_kept_long and _is_busy(subscription, now)
 
 
 def _is_busy(subscription: Subscription, now: datetime) -> bool:
@@ -188,30 +231,49 @@ def _is_busy(subscription: Subscription, now: datetime) -> bool:
 
 
 def _send_batch(replay: Replay, *, now: datetime) -> None:
+    replay.advanced_at = now
+    if not _is_settled(replay):
+        return
     batch = _next_batch(replay, now)
-    if replay.kind == Replay.Kind.FAILED:
-        again = Delivery.objects.filter(_RECOVERABLE, pk__in=[delivery.pk for delivery in batch])
-        replay.done += _put_back(again, lane=Delivery.Lane.LATE, by=replay.started_by, now=now)
-    else:
+    if replay.kind == Replay.Kind.MISSING:
         owed = [_delivery(event, replay.subscription, now) for event in batch]
         Delivery.objects.bulk_create(owed, ignore_conflicts=True)
         replay.done += len(owed)
-    replay.advanced_at = now
+    else:
+        again = Delivery.objects.filter(_RECOVERABLE, pk__in=[delivery.pk for delivery in batch])
+        # What was skipped has never been sent: that is no redelivery.
+        by = "" if replay.kind == Replay.Kind.SKIPPED else replay.started_by
+        replay.done += _put_back(again, lane=Delivery.Lane.LATE, by=by, now=now)
+
+
+def _is_settled(replay: Replay) -> bool:
+    """Where the latest wins, what was skipped is put back only if it is that."""
+    if replay.kind != Replay.Kind.SKIPPED or not replay.subscription.compact:
+        return True
+    return compaction.settle_skipped(_skipped(replay.subscription, replay.since, replay.until))
 
 
 def _next_batch(replay: Replay, now: datetime) -> list[Any]:
     """Up to BATCH of what is left; keeps how far it has looked for them, and whether that was the end."""
     asked = replay.subscription.conditions if replay.kind == Replay.Kind.MISSING else []
     look_ahead = LOOK_AHEAD if asked else BATCH
-    wanted = _WANTED[replay.kind](replay.subscription, replay.since)
-    left = wanted.filter(pk__gt=replay.after_id, pk__lte=replay.until_id).order_by("pk")
-    seen = list(left[:look_ahead])
+    seen = list(_left(replay, now)[:look_ahead])
     batch = list(islice((row for row in seen if not asked or conditions.hold_of(asked, row)), BATCH))
     if seen:
         replay.after_id = (batch if len(batch) == BATCH else seen)[-1].pk
-    if len(seen) < look_ahead and len(batch) < BATCH:
+    is_end = not seen if replay.kind == Replay.Kind.SKIPPED else len(seen) < look_ahead and len(batch) < BATCH
+    if is_end and not _may_grow(replay, now):
         replay.finished_at = now
     return batch
+
+
+def _left(replay: Replay, now: datetime) -> QuerySet[Any]:
+    wanted = _WANTED[replay.kind](replay.subscription, replay.since, replay.until).order_by("pk")
+    ahead = wanted.filter(pk__gt=replay.after_id)
+    if replay.kind != Replay.Kind.SKIPPED:
+        return ahead.filter(pk__lte=replay.until_id)
+    # A transaction that was under way may have added some that it has passed.
+    return ahead if _may_grow(replay, now) or ahead.exists() else wanted
 
 
 def _delivery(event: Event, subscription: Subscription, now: datetime) -> Delivery:

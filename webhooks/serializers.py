@@ -186,10 +186,16 @@ class RotationSerializer(Body):
     )
 
 
+class ResumeBody(Body):
+    recover = serializers.BooleanField(
+        default=True, help_text="false: what was skipped while it was disabled stays skipped."
+    )
+
+
 class RecoverBody(Body):
     since = Moment(help_text="Nothing older is sent.")
     kind = serializers.ChoiceField(
-        Replay.Kind.choices,
+        Replay.ASKED_FOR,
         default=Replay.Kind.FAILED,
         help_text="failed: what failed, was parked or skipped. missing: events it never had a delivery of.",
     )

@@ -10,13 +10,13 @@ from urllib.parse import urlsplit
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from webhooks import catalogue, conditions, guard, messages, notices, retry, signing
+from webhooks import catalogue, conditions, guard, messages, notices, replay, retry, signing
 from webhooks.conditions import Condition
 from webhooks.drain import send_now
 from webhooks.errors import DomainError
 from webhooks.events import TEST, Ping
 from webhooks.messages import Message
-from webhooks.models import Delivery, Subscription
+from webhooks.models import Delivery, Replay, Subscription
 from webhooks.outbox import emit
 from webhooks.signing import Scheme
 
@@ -105,6 +105,10 @@ def activate(subscription: Subscription, *, by: str, now: datetime, signature: S
     One that has no secret yet is given one of the kind `signature`.
     """
     check(subscription)
+    _set_going(subscription, by=by, now=now, signature=signature)
+
+
+def _set_going(subscription: Subscription, *, by: str, now: datetime, signature: Scheme = Scheme.HMAC) -> None:
     first: dict[str, Any] = dict(Subscription.WELL)
     if subscription.channel == Channel.WEBHOOK and not subscription.secrets:
         subscription.secrets = first["secrets"] = [_new_secret(signature, now=now)]
@@ -204,9 +208,17 @@ def pause(subscription: Subscription, *, by: str, now: datetime, reason: str = "
     _change_state(subscription, Subscription.State.PAUSED, by=by, now=now, reason=reason)
 
 
-def resume(subscription: Subscription, *, by: str, now: datetime) -> None:
+def resume(subscription: Subscription, *, by: str, now: datetime, recover: bool = True) -> Replay | None:
+    """What has waited goes out, and then what was skipped while it was disabled, each subject in order.
+
+    The latter is the replay that is returned; `recover` False leaves it, and what happens from now on does not wait.
+    """
     _expect(subscription, Subscription.State.PAUSED, Subscription.State.DISABLED)
-    activate(subscription, by=by, now=now)
+    disabled_at = subscription.state_changed_at if subscription.state == Subscription.State.DISABLED else None
+    check(subscription)
+    with transaction.atomic():
+        _set_going(subscription, by=by, now=now)
+        return replay.catch_up(subscription, since=disabled_at, by=by, now=now) if recover and disabled_at else None
 
 
 @transaction.atomic

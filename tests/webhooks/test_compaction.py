@@ -228,7 +228,7 @@ def test_recovering_what_was_skipped_sends_the_newest_of_each(receiver: Receiver
     subscriptions.disable(subscription, by="ann", now=now, reason="x")
     for sku in SKUS:
         move(sku, 5)
-    subscriptions.resume(subscription, by="ann", now=now)
+    subscriptions.resume(subscription, by="ann", now=now, recover=False)
     since = now - timedelta(hours=1)
     assert replay.count_recoverable(subscription, since=since) == 3
 
@@ -239,6 +239,26 @@ def test_recovering_what_was_skipped_sends_the_newest_of_each(receiver: Receiver
     assert sorted(body["data"]["on_hand"] for body in bodies(receiver)) == [5, 5, 5]
     assert sorted(states()) == ["delivered"] * 3 + ["skipped"] * 12
     assert replay.count_recoverable(subscription, since=since) == 0
+
+
+@pytest.mark.usefixtures("products")
+def test_resuming_sends_the_newest_of_each_that_was_skipped(
+    receiver: Receiver, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compaction, "BATCH", 2)
+    subscription = connect(receiver.url)
+    subscriptions.disable(subscription, by="ann", now=now, reason="x")
+    for sku in SKUS:
+        move(sku, 5)
+
+    resumed = subscriptions.resume(subscription, by="ann", now=now)
+    parking.work(now=now)
+    assert resumed is not None
+    replay.advance_one(resumed.pk, now=now)
+    crank()
+
+    assert sorted(body["data"]["on_hand"] for body in bodies(receiver)) == [5, 5, 5]
+    assert sorted(states()) == ["delivered"] * 3 + ["superseded"] * 12
 
 
 class TestCost:

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+import time_machine
 
 from tests.webhooks.factories import happen, happen_often, make_subscription
 from webhooks import claims, delivery, parking, replay, subscriptions
@@ -414,23 +415,89 @@ class TestTenDaysDown:
             sequences.setdefault(event.subject, []).append(event.sequence)
         return sequences
 
-    def test_everything_arrives_and_each_subject_in_order(self, subscription: Subscription, now: datetime) -> None:
-        happen_often(12, subjects=4)
-        back = now + timedelta(days=10)
+    def events_at(self, moment: datetime, count: int, *, subjects: int) -> None:
+        with time_machine.travel(moment, tick=False):
+            happen_often(count, subjects=subjects)
 
+    def down_for_ten_days(self, subscription: Subscription, now: datetime) -> datetime:
+        """Four subjects with three events before it was disabled, and six after; the moment it is back."""
+        self.events_at(now, 12, subjects=4)
+        back = now + timedelta(days=10)
         assert self.simulate(now + SECOND, back, 20 * MINUTE, up=False) == []
         subscription.refresh_from_db()
         assert subscription.state == "disabled"
-        happen_often(4, subjects=4)
+        self.events_at(now + timedelta(days=7), 24, subjects=4)
         assert set(Delivery.objects.values_list("state", flat=True)) == {"pending", "parked", "skipped"}
+        return back
+
+    @pytest.mark.parametrize("ordering", ["best_effort", "strict"])
+    def test_everything_arrives_and_each_subject_in_order(
+        self, subscription: Subscription, now: datetime, ordering: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Also what happens while it is being caught up; what has nothing to wait for goes first."""
+        monkeypatch.setattr(parking, "RETURNED_AT_ONCE", 5)
+        monkeypatch.setattr(replay, "BATCH", 2)
+        Subscription.objects.update(ordering=ordering)
+        back = self.down_for_ten_days(subscription, now)
 
         subscriptions.resume(subscription, by="ann", now=back)
-        replay.recover(subscription, since=now - HOUR, by="ann", now=back)
-        arrived = self.simulate(back, back + 2 * MINUTE, 5 * SECOND, up=True)
+        arrived = []
+        for n in range(3):
+            moment = back + n * 10 * SECOND
+            self.events_at(moment, 5, subjects=5)
+            arrived += self.simulate(moment + SECOND, moment + 10 * SECOND, 5 * SECOND, up=True)
+            assert "skipped" in Delivery.objects.values_list("state", flat=True)
+        assert self.in_order(arrived)["sub_4"] == [1, 2, 3]
+        arrived += self.simulate(back + 30 * SECOND, back + 2 * MINUTE, 5 * SECOND, up=True)
 
-        assert len(arrived) == 16
+        assert self.in_order(arrived) == {f"sub_{n}": list(range(1, 13)) for n in range(4)} | {"sub_4": [1, 2, 3]}
         assert set(Delivery.objects.values_list("state", flat=True)) == {"delivered"}
-        assert self.in_order(arrived) == {f"sub_{n}": [1, 2, 3, 4] for n in range(4)}
+        ended = Replay.objects.get()
+        assert (ended.kind, ended.total, ended.done, ended.started_by) == ("skipped", 24, 24, "ann")
+        assert ended.finished_at is not None
+
+    def test_what_was_skipped_can_be_left(self, subscription: Subscription, now: datetime) -> None:
+        back = self.down_for_ten_days(subscription, now)
+
+        subscriptions.resume(subscription, by="ann", now=back, recover=False)
+        self.events_at(back, 4, subjects=4)
+        arrived = self.simulate(back + SECOND, back + 2 * MINUTE, 5 * SECOND, up=True)
+
+        assert self.in_order(arrived) == {f"sub_{n}": [1, 2, 3, 10] for n in range(4)}
+        assert len(subjects("skipped")) == 24
+        assert not Replay.objects.exists()
+
+    def test_what_is_committed_late_arrives_too(self, subscription: Subscription, now: datetime) -> None:
+        """By a transaction that has read it as disabled, and ends when those after it are back already."""
+        back = self.down_for_ten_days(subscription, now)
+        late = Delivery.objects.filter(state="skipped").earliest("id")
+        Delivery.objects.filter(pk=late.pk).update(state="sending")
+        subscriptions.resume(subscription, by="ann", now=back)
+        self.simulate(back, back + 30 * SECOND, 5 * SECOND, up=True)
+        Delivery.objects.filter(pk=late.pk).update(state="skipped")
+
+        self.simulate(back + 30 * SECOND, back + 2 * MINUTE, 5 * SECOND, up=True)
+
+        assert set(Delivery.objects.values_list("state", flat=True)) == {"delivered"}
+        assert Replay.objects.get().finished_at is not None
+
+    def test_is_caught_up_on_after_a_second_outage(self, subscription: Subscription, now: datetime) -> None:
+        """Resumed too early, and disabled again before anything was put back."""
+        back = self.down_for_ten_days(subscription, now)
+        subscriptions.resume(subscription, by="ann", now=back)
+        subscriptions.disable(subscription, by="ann", now=back + MINUTE, reason="still down")
+        self.events_at(back + 2 * MINUTE, 4, subjects=4)
+
+        again = back + HOUR
+        subscriptions.resume(subscription, by="ann", now=again)
+        self.events_at(again, 4, subjects=4)
+        arrived = self.simulate(again, again + 2 * MINUTE, 5 * SECOND, up=True)
+
+        told = self.in_order(arrived)
+        assert {subject: told[subject] for subject in told if subject.startswith("sub_") and len(subject) == 5} == {
+            f"sub_{n}": list(range(1, 12)) for n in range(4)
+        }
+        assert set(Delivery.objects.values_list("state", flat=True)) == {"delivered"}
 
     def test_of_four_days_need_nobody_to_resume_it(self, subscription: Subscription, now: datetime) -> None:
         happen_often(8, subjects=4)

@@ -24,7 +24,7 @@ A_DAY = timedelta(days=1)
 
 class RecoverForm(forms.Form):
     kind = forms.ChoiceField(
-        label="What", choices=Replay.Kind.choices, initial=Replay.Kind.FAILED, widget=forms.RadioSelect
+        label="What", choices=Replay.ASKED_FOR, initial=Replay.Kind.FAILED, widget=forms.RadioSelect
     )
     since = forms.DateTimeField(
         label="Since",

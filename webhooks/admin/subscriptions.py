@@ -43,13 +43,14 @@ def _pause(subscription: Subscription, request: HttpRequest) -> str:
 
 def _resume(subscription: Subscription, request: HttpRequest) -> str:
     disabled_at = subscription.state_changed_at if subscription.state == State.DISABLED else None
-    subscriptions.resume(subscription, by=request.user.get_username(), now=timezone.now())
+    recover, by = "leave_skipped" not in request.POST, request.user.get_username()
+    subscriptions.resume(subscription, by=by, now=timezone.now(), recover=recover)
     if disabled_at is None:
         return "Resumed. What has waited is on its way."
-    return (
-        "Resumed. What has waited is on its way; what was skipped while it was disabled, since"
-        f" {disabled_at:%Y-%m-%d %H:%M} UTC, is not: recover it if it is wanted."
-    )
+    skipped = f"what was skipped while it was disabled, since {disabled_at:%Y-%m-%d %H:%M} UTC,"
+    if recover:
+        return f"Resumed. What has waited is on its way, and then {skipped} each subject in order."
+    return f"Resumed. What has waited is on its way; {skipped} is not: recover it if it is wanted."
 
 
 def _disable(subscription: Subscription, request: HttpRequest) -> str:

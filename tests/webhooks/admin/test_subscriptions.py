@@ -15,7 +15,7 @@ from tests.factories import make_product, place_order
 from tests.receiver import Answer, Receiver
 from tests.webhooks.admin.conftest import log_in_with, make_subscription, send_all
 from webhooks import retention, subscriptions
-from webhooks.models import Delivery, Subscription
+from webhooks.models import Delivery, Replay, Subscription
 from webhooks.signing import public_key
 
 pytestmark = pytest.mark.django_db
@@ -300,15 +300,22 @@ class TestTheSwitches:
         assert subscription.state == "active"
         assert LogEntry.objects.count() == 2
 
-    def test_resume_says_what_stays_behind(self, staff: Client, subscription: Subscription) -> None:
-        staff.post(page_of(subscription, "disable"), {"reason": "moved away"})
+    @pytest.mark.parametrize(
+        ("wished", "becomes"), [({}, "each subject in order."), ({"leave_skipped": "1"}, "is not: recover it")]
+    )
+    def test_resume_says_what_becomes_of_what_was_skipped(
+        self, staff: Client, subscription: Subscription, wished: dict[str, str], becomes: str
+    ) -> None:
+        page = staff.post(page_of(subscription, "disable"), {"reason": "moved away"}, follow=True)
+        assert "Resume without what was skipped" in page.content.decode()
         place_order()
 
-        page = staff.post(page_of(subscription, "resume"), follow=True)
+        page = staff.post(page_of(subscription, "resume"), wished, follow=True)
 
         disabled_at = Subscription.objects.get().state_changed_at
         shown = html.unescape(page.content.decode())
-        assert f"was skipped while it was disabled, since {disabled_at:%Y-%m-%d %H:%M} UTC, is not" in shown
+        assert f"was skipped while it was disabled, since {disabled_at:%Y-%m-%d %H:%M} UTC, {becomes}" in shown
+        assert Replay.objects.exists() is not bool(wished)
 
     def test_disable_keeps_the_reason(self, staff: Client, subscription: Subscription) -> None:
         page = staff.post(page_of(subscription, "disable"), {"reason": "moved away"}, follow=True)
