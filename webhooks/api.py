@@ -161,10 +161,10 @@ class RecoverView(SubscriptionVerbView):
     @extend_schema(responses=ReplaysSerializer)
     def get(self, request: Request, public_id: str) -> Response:
         """Its latest recoveries, newest first, and how far they have come."""
+        refuse_unknown(request.query_params, ())
         latest = Replay.objects.filter(subscription=self.subscription(public_id)).order_by("-id")[:REPLAYS_SHOWN]
         return Response(ReplaysSerializer({"results": latest}).data)
 
-        refuse_unknown(request.query_params, ())
     @extend_schema(request=RecoverBody, responses={200: ReplaySerializer, 202: ReplaySerializer})
     def post(self, request: Request, public_id: str) -> Response:
         """Sends again what failed, or what it never had, since a moment: behind live traffic, nothing twice."""
@@ -183,10 +183,10 @@ class EventTypesView(APIView):
     @extend_schema(responses=EventTypesSerializer)
     def get(self, request: Request) -> Response:
         """Every event there is, with the schema and an example of its body."""
+        refuse_unknown(request.query_params, ())
         return Response(EventTypesSerializer({"results": catalogue.all_types()}).data)
 
 
-        refuse_unknown(request.query_params, ())
 class DeliveriesView(generics.ListAPIView[Delivery]):
     required_scopes = SCOPES
     serializer_class = DeliverySerializer
