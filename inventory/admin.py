@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from inventory import stock
+from inventory import openings, stock
 from inventory.forms import AdjustmentForm, LevelForm, NewLevelForm, ProductForm, WarehouseForm
 from inventory.lists import ListAdmin, ReadOnlyAdmin
 from inventory.models import Product, StockLevel, StockMovement, Warehouse
@@ -63,6 +63,16 @@ class WarehouseAdmin(ListAdmin):
     def get_readonly_fields(self, request: HttpRequest, warehouse: Warehouse | None = None) -> tuple[str, ...]:
         """The code stands in what other systems were told, and in their tokens: it stays."""
         return ("code",) if warehouse is not None else ()
+
+    def save_model(self, request: HttpRequest, obj: Warehouse, form: Any, change: bool) -> None:
+        """Whether it is open is not written but by the verb, which tells what that changes."""
+        if not change:
+            obj.save()
+            return
+        obj.save(update_fields=[name for name in form.changed_data if name != "is_active"])
+        if "is_active" in form.changed_data:
+            is_active = form.cleaned_data["is_active"]
+            openings.open_or_close(obj, is_active=is_active, actor=request.user.get_username(), now=timezone.now())
 
 
 @admin.register(StockLevel)

@@ -13,8 +13,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from inventory import stock
-from inventory.models import Product, StockLevel, StockMovement, Warehouse, is_country
+from inventory import openings, stock
+from inventory.models import MOST_DAYS, Product, StockLevel, StockMovement, Warehouse, is_country, validate_transit
 from inventory.money import AmountField, CurrencyField
 from inventory.serializers import ProductSerializer, StockLevelSerializer
 from webhooks.bodies import Body, MomentFilter
@@ -77,12 +77,26 @@ class ClockTime(serializers.TimeField):
     """Of the day; the description's own format would ask for a zone."""
 
 
+class TransitField(serializers.DictField):
+    """Working days on the road, the fewest and the most, by country."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        days = serializers.IntegerField(min_value=0, max_value=MOST_DAYS)
+        window = serializers.ListField(child=days, min_length=2, max_length=2)
+        super().__init__(child=window, validators=[validate_transit], **kwargs)
+
+
 class WarehouseSerializer(Body, serializers.ModelSerializer[Warehouse]):
     ships_to = serializers.ListField(
         child=serializers.CharField(validators=[is_country]), required=False, help_text="Countries. Empty: everywhere."
     )
 
     cutoff = ClockTime(required=False, help_text="In its own time zone. Later orders count as the next working day's.")
+    transit_days = TransitField(
+        required=False,
+        help_text='Working days on the road at best and at worst, by country: `{"AT": [2, 4]}`. Of the others: 1 to 3 '
+        "in its own country, 3 to 8 elsewhere.",
+    )
 
     class Meta:
         model = Warehouse
@@ -94,9 +108,17 @@ class WarehouseSerializer(Body, serializers.ModelSerializer[Warehouse]):
             "handling_days",
             "cutoff",
             "time_zone",
+            "transit_days",
             "ships_to",
             "is_active",
         )
+
+
+class WarehouseChangeSerializer(WarehouseSerializer):
+    """The code stands in what other systems were told, and in their tokens: it stays."""
+
+    class Meta(WarehouseSerializer.Meta):
+        read_only_fields = ("code",)
 
 
 class CodeField(serializers.SlugRelatedField[Any]):
@@ -206,9 +228,38 @@ class WarehousesView(generics.ListCreateAPIView[Warehouse]):
         return within_reach(self.request)
 
     def perform_create(self, serializer: serializers.BaseSerializer[Warehouse]) -> None:
-        if getattr(self.request.auth, "warehouse", ""):
-            raise PermissionDenied("This token works for one warehouse and cannot add another.")
+        _refuse_warehouse_token(self.request, "cannot add another")
         add(serializer)
+
+
+class WarehouseView(APIView):
+    required_scopes = ("inventory",)
+
+    @extend_schema(responses=WarehouseSerializer)
+    def get(self, request: Request, code: str) -> Response:
+        return Response(WarehouseSerializer(generics.get_object_or_404(within_reach(request), code=code)).data)
+
+    @extend_schema(request=WarehouseChangeSerializer(partial=True), responses=WarehouseSerializer)
+    @transaction.atomic
+    def patch(self, request: Request, code: str) -> Response:
+        """Change what is given. A warehouse that is not active is given no orders, and what lies there is not for sale:
+        each product that runs out by this, or is back, is told (`inventory.out_of_stock`, `inventory.back_in_stock`).
+        """
+        _refuse_warehouse_token(request, "cannot change it")
+        # Locked, so that of two changes neither writes back what the other replaced.
+        locked = Warehouse.objects.select_for_update(no_key=True)
+        warehouse = generics.get_object_or_404(locked, code=code)
+        serializer = WarehouseChangeSerializer(warehouse, data=request.data, partial=True)
+        serializer.is_valid(raise_exception=True)
+        is_active = serializer.validated_data.pop("is_active", warehouse.is_active)
+        serializer.save()
+        openings.open_or_close(warehouse, is_active=is_active, actor=str(request.user), now=timezone.now())
+        return Response(WarehouseSerializer(warehouse).data)
+
+
+def _refuse_warehouse_token(request: Request, words: str) -> None:
+    if getattr(request.auth, "warehouse", ""):
+        raise PermissionDenied(f"This token works for one warehouse and {words}.")
 
 
 class StockView(generics.ListAPIView[StockLevel]):

@@ -189,6 +189,8 @@ class StockMovement(Fact):
         RETURNED = "returned", "Returned by a customer"
         ADJUSTED = "adjusted", "Adjusted for another reason"
         SAFETY_STOCK = "safety_stock", "Safety stock changed"
+        WAREHOUSE_OPENED = "warehouse_opened", "Warehouse opened"
+        WAREHOUSE_CLOSED = "warehouse_closed", "Warehouse closed"
 
     # What a person, or a warehouse's own system, may give as the reason of an adjustment.
     ADJUSTMENTS: ClassVar = (Reason.RECEIVED, Reason.RECOUNTED, Reason.DAMAGED, Reason.RETURNED, Reason.ADJUSTED)
@@ -228,6 +230,17 @@ class StockMovement(Fact):
     @property
     def available_delta(self) -> int:
         return self.available_after - self.available_before
+
+    @property
+    def total_delta(self) -> int:
+        """By how much it changes what all active warehouses have: one that opens brings all that it has, and one that
+        closes takes it away."""
+        match self.reason:
+            case self.Reason.WAREHOUSE_OPENED:
+                return self.available_after
+            case self.Reason.WAREHOUSE_CLOSED:
+                return -self.available_after
+        return self.available_delta if self.level.warehouse.is_active else 0
 
     @property
     def became_low(self) -> bool:

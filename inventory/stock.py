@@ -147,7 +147,7 @@ def sell(
     return _take(entries, room, _Cause(Reason.SOLD, reference, actor, now))
 
 
-def lock(level_ids: Collection[int]) -> None:
+def lock(level_ids: Collection[int] | QuerySet[Any, Any]) -> None:
     """Keep others from writing these levels until the transaction ends, so that it can write them in any order."""
     # Evaluated for its lock: SQLite has none, and needs none, for it lets one transaction write at a time.
     levels = StockLevel.objects.filter(pk__in=level_ids)
@@ -158,7 +158,7 @@ def lock(level_ids: Collection[int]) -> None:
 def lock_places(places: Iterable[tuple[Product, Warehouse]]) -> None:
     """`lock` the levels of these products in these warehouses; makes those that are missing."""
     # These first: who makes the same ones at this moment is waited for before anything is locked.
-    ordered = sorted(places, key=lambda place: (place[0].pk, place[1].pk))
+    ordered = sorted(places, key=lambda place: (place[1].pk, place[0].pk))
     lock([_level(product, warehouse).pk for product, warehouse in ordered])
 
 
@@ -212,6 +212,18 @@ def keep_back(level: StockLevel, *, safety_stock: int, actor: str, now: datetime
     return _post([entry], _UNRESERVED, _Cause(Reason.SAFETY_STOCK, "", actor, now))[0]
 
 
+def mark(level_ids: Iterable[int], *, reason: str, reference: str, actor: str, now: datetime) -> list[StockMovement]:
+    """Movements of no units: what the levels hold counts for something else from now on."""
+    entries = [_Entry(level_id, 0) for level_id in level_ids]
+    return _post(entries, _UNRESERVED, _Cause(reason, reference, actor, now))
+
+
+def lock_warehouse(warehouse: Warehouse) -> Warehouse:
+    """As it is now, and stays until the transaction ends; to be locked before its levels."""
+    # Not against foreign keys to it: its orders and sales go on.
+    return Warehouse.objects.select_for_update(no_key=True).get(pk=warehouse.pk)
+
+
 def _stale(level: StockLevel, expected_on_hand: int) -> StaleCount:
     return StaleCount(f"{level} holds {level.on_hand} units now, not {expected_on_hand}: count again.")
 
@@ -224,7 +236,11 @@ def _movements_of(sale: Sale) -> list[StockMovement]:
 
 
 def _level(product: Product, warehouse: Warehouse) -> StockLevel:
-    return StockLevel.objects.get_or_create(product=product, warehouse=warehouse)[0]
+    level, is_new = StockLevel.objects.get_or_create(product=product, warehouse=warehouse)
+    if is_new:
+        # Who opens or closes the warehouse at this moment cannot see it yet, and is waited for.
+        lock_warehouse(warehouse)
+    return level
 
 
 def _lock(level: StockLevel, *, now: datetime, **expected: int) -> bool:
@@ -311,7 +327,7 @@ def _add_totals(movements: Sequence[StockMovement], levels: Iterable[StockLevel]
     for movement in reversed(movements):
         product = movement.level.product_id
         movement.total_after = left[product]
-        left[product] -= movement.available_delta if movement.level.warehouse.is_active else 0
+        left[product] -= movement.total_delta
         movement.total_before = left[product]
 
 

@@ -124,6 +124,18 @@ class TestWarehouses:
         assert answer.status_code == 302
         assert (Warehouse.objects.get().code, Warehouse.objects.get().name) == ("MUC", "Munich South")
 
+    def test_that_are_closed_and_opened_tell_what_that_changes(self, admin_client: Client, level: StockLevel) -> None:
+        change = url("warehouse", "change", level.warehouse_id)
+        form = self.FORM | {"name": "Berlin"}
+
+        admin_client.post(change, {name: value for name, value in form.items() if name != "is_active"})
+        assert Warehouse.objects.get().is_active is False
+        admin_client.post(change, form)
+
+        assert (Warehouse.objects.get().is_active, Warehouse.objects.get().name) == (True, "Berlin")
+        movements = StockMovement.objects.order_by("-pk").values_list("reason", "actor")[:2]
+        assert list(movements) == [("warehouse_opened", "admin"), ("warehouse_closed", "admin")]
+
     @pytest.mark.parametrize("countries", ["Germany", "D1", "DE AT"])
     def test_refuses_what_is_no_country(self, admin_client: Client, countries: str) -> None:
         answer = admin_client.post(url("warehouse", "add"), self.FORM | {"ships_to": countries})

@@ -251,6 +251,7 @@ class TestWarehouses:
             "handling_days": 1,
             "cutoff": "14:00:00",
             "time_zone": "UTC",
+            "transit_days": {},
             "ships_to": ["DE", "AT"],
             "is_active": True,
         }
@@ -272,6 +273,12 @@ class TestWarehouses:
             ({"time_zone": ""}, ["time_zone"]),
             ({"ships_to": "DE"}, ["ships_to"]),
             ({"ships_to": ["DE", "xx"]}, ["ships_to.1"]),
+            ({"transit_days": [2, 4]}, ["transit_days"]),
+            ({"transit_days": {"Austria": [2, 4]}}, ["transit_days"]),
+            ({"transit_days": {"AT": [4, 2]}}, ["transit_days"]),
+            ({"transit_days": {"AT": [2]}}, ["transit_days.AT"]),
+            ({"transit_days": {"AT": [2, 366]}}, ["transit_days.AT.1"]),
+            ({"transit_days": {"AT": [True, 2]}}, ["transit_days.AT.0"]),
         ],
     )
     def test_refuses_what_is_none(self, erp: Caller, wrong: Body, at_fault: list[str]) -> None:
@@ -288,6 +295,50 @@ class TestWarehouses:
 
         assert [row["code"] for row in hamburg.get("inventory/warehouses/").json()["results"]] == ["HAM"]
         assert hamburg.post("inventory/warehouses/", WAREHOUSE).status_code == 403
+        assert hamburg.get("inventory/warehouses/HAM/").json()["code"] == "HAM"
+        assert hamburg.get("inventory/warehouses/BER/").status_code == 404
+        for code in ("HAM", "BER"):
+            assert hamburg.patch(f"inventory/warehouses/{code}/", {"is_active": False}).status_code == 403
+        assert Warehouse.objects.filter(is_active=True).count() == 2
+
+    def test_changes_what_is_given(self, erp: Caller) -> None:
+        before = erp.post("inventory/warehouses/", WAREHOUSE | {"priority": 3}).json()
+        change = {
+            "cutoff": "11:30:00",
+            "time_zone": "Europe/Berlin",
+            "transit_days": {"AT": [2, 4]},
+            "ships_to": ["AT"],
+        }
+
+        answer = erp.patch("inventory/warehouses/MUC/", change)
+
+        assert (answer.status_code, answer.json()) == (200, before | change)
+        assert erp.get("inventory/warehouses/MUC/").json() == before | change
+
+    @pytest.mark.parametrize("wrong", [{"code": "HAM"}, {"transit_days": {"AT": 2}}, {"country": "de"}, {"colour": 1}])
+    def test_refuses_a_change_to_what_is_none(self, erp: Caller, level: StockLevel, wrong: Body) -> None:
+        [name] = wrong
+        answer = erp.patch("inventory/warehouses/BER/", {"priority": 3} | wrong)
+
+        assert [field and field.split(".")[0] for field in fields_at_fault(answer)] == [name]
+        assert Warehouse.objects.get().priority == 100
+
+    def test_tells_what_is_not_for_sale_when_one_is_closed(
+        self, erp: Caller, level: StockLevel, latest: Callable[[str], Body]
+    ) -> None:
+        assert erp.patch("inventory/warehouses/BER/", {"is_active": False}).json()["is_active"] is False
+
+        data = latest("inventory.updated")["data"]
+        assert (data["reason"], data["is_in_stock"]) == ("warehouse_closed", False)
+        assert erp.get("products/MUG/").json()["available"] == 0
+
+    def test_answers_not_found_for_another_code(self, erp: Caller) -> None:
+        assert erp.patch("inventory/warehouses/NONE/", {}).status_code == 404
+        assert erp.get("inventory/warehouses/NONE/").status_code == 404
+
+    def test_refuses_a_caller_without_the_scope(self, catalogue: Caller, level: StockLevel) -> None:
+        assert catalogue.get("inventory/warehouses/BER/").status_code == 403
+        assert catalogue.patch("inventory/warehouses/BER/", {"priority": 3}).status_code == 403
 
 
 class TestStock:
