@@ -17,6 +17,7 @@ from django.db.models import CharField, Count, F, Model, QuerySet, Value
 from django.db.models.functions import Concat
 from django.utils import timezone
 
+from commerce.balances import wrong_balances
 from commerce.models import AuditRun
 from inventory.events import INVENTORY_UPDATED, PRODUCT_CREATED
 from inventory.models import Product, StockLevel, StockMovement
@@ -61,7 +62,7 @@ def audit(*, now: datetime) -> Report:
     counts = {name: model._default_manager.count() for name, model in COUNTED.items()}
     report = Report({"facts": sum(model._default_manager.count() for model in FACTS), **counts})
     checks = (_untold_facts(now), _broken_sequences(), _unowed_events(now))
-    for check in (*checks, _wrong_stock(), _wrong_orders(), _wrong_money()):
+    for check in (*checks, _wrong_stock(), _wrong_orders(), _wrong_money(), *wrong_balances(most=LISTED + 1)):
         report.findings.extend(_bounded(check))
     return report
 
