@@ -30,7 +30,8 @@ _LEVELS = """
 _EVENTS = """
     INSERT INTO webhooks_event (public_id, position, type, subject, label, sequence, body, occurred_at, created_at)
     SELECT 'evt_' || lpad(m.id::text, 26, '0'), 0, 'inventory.updated', l.subject, l.label, m.version,
-        '{"data":"' || repeat(md5(m.id::text), 20) || '"}', m.at, m.at
+        '{"data":{"sku":"' || l.label || '","warehouse_code":"BER","note":"' || repeat(md5(m.id::text), 20) || '"}}',
+        m.at, m.at
     FROM inventory_stockmovement m JOIN bench_level l ON l.id = m.level_id ORDER BY m.id
 """
 _COUNTERS = """
@@ -99,4 +100,25 @@ def _shop(systems: int) -> None:
             by="bench",
             now=now,
         )
+    _settle_in(now)
+
+
+def wish(systems: int) -> None:
+    """So many subscriptions more, with a condition that no event meets: each is read to find that out."""
+    now = datetime.now(UTC)
+    for n in range(systems):
+        subscriptions.create(
+            name=f"Warehouse {n}",
+            url="http://127.0.0.1:9/",
+            event_types=["inventory.updated"],
+            conditions=[{"field": "warehouse_code", "operator": "eq", "value": f"HAM-{n}"}],
+            headers={},
+            by="bench",
+            now=now,
+        )
+    _settle_in(now)
+
+
+def _settle_in(now: datetime) -> None:
+    """As if all of them had been there for long."""
     Subscription.objects.update(wants_since=now - timedelta(days=365))

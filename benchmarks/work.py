@@ -127,6 +127,12 @@ def fill(events: int, systems: int) -> None:
     filling.fill(events, systems)
 
 
+def wish(systems: int) -> None:
+    from benchmarks import filling
+
+    filling.wish(systems)
+
+
 def race(rounds: int) -> Mapping[str, Mapping[str, float]]:
     from benchmarks import races
 

@@ -19,7 +19,7 @@ from django.template.loader import render_to_string
 from django.utils import timezone
 
 from commerce import metrics
-from commerce.models import Alarm
+from commerce.models import Alarm, AuditRun
 from webhooks import notices, standing
 from webhooks.models import Subscription
 from webhooks.standing import COUNTED_TO, Standing
@@ -37,6 +37,7 @@ LONGEST_DUE = timedelta(minutes=5)
 LONGEST_FAILING = timedelta(hours=1)
 MOST_FAILURES, OF_AT_LEAST = 0.5, 20
 SLOWEST_P99_S, TIMED_AT_LEAST = 60, 100
+LONGEST_AUDIT = timedelta(hours=2)
 
 Kind = Alarm.Kind
 
@@ -60,7 +61,8 @@ class Crossing:
 def check(*, now: datetime) -> None:
     """Every line. A queue cluster looks, so there is one: silence can only end here."""
     standings = standing.read(now=now)
-    _settle([crossing for each in standings for crossing in _crossed_by(each, now)], set(Kind), now=now)
+    crossings = [crossing for each in standings for crossing in _crossed_by(each, now)]
+    _settle([*crossings, *_endless_audit(now)], set(Kind), now=now)
 
 
 def check_silence(*, now: datetime) -> None:
@@ -82,6 +84,13 @@ def _silence(heartbeat_at: datetime | None, now: datetime) -> Iterator[Crossing]
     """A cluster that has never run has not fallen silent."""
     if heartbeat_at is not None and now - heartbeat_at > LONGEST_SILENCE:
         yield Crossing(Kind.SILENCE, f"No queue cluster has been heard of since {heartbeat_at:%Y-%m-%d %H:%M:%S} UTC.")
+
+
+def _endless_audit(now: datetime) -> Iterator[Crossing]:
+    """The latest night's that was begun long ago. One that a later night made up for is over."""
+    begun = AuditRun.objects.filter(finished_at=None, started_at__lte=now - LONGEST_AUDIT).order_by("-day").first()
+    if begun and not AuditRun.objects.filter(day__gt=begun.day, finished_at__isnull=False).exists():
+        yield Crossing(Kind.AUDIT, f"The audit of {begun} was begun at {begun.started_at:%H:%M} UTC and has not ended.")
 
 
 def _crossed_by(each: Standing, now: datetime) -> Iterator[Crossing]:

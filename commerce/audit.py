@@ -4,38 +4,33 @@ Each check is one statement, so that it sees one moment of the database however 
 have taken away, and what a subscription wanted before it was last changed, cannot be proved and is left out.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.conf import settings
-from django.contrib.auth.models import User
-from django.core.mail import send_mail
-from django.db import IntegrityError, connection, transaction
+from django.db import connection
 from django.db.models import CharField, Count, F, Model, QuerySet, Value
 from django.db.models.functions import Concat
-from django.utils import timezone
 
 from commerce.balances import wrong_balances
-from commerce.models import AuditRun
 from inventory.events import INVENTORY_UPDATED, PRODUCT_CREATED
 from inventory.models import Product, StockLevel, StockMovement
 from orders.couriers import EXCEPTIONS
 from orders.events import CUSTOMER_CREATED, ORDER_TRACKING_EXCEPTION, ORDER_TRACKING_UPDATED
 from orders.models import Customer, OrderLine, OrderTransition, Payment, TrackingUpdate
 from orders.signals import BY_KIND, BY_RESULT
-from webhooks import catalogue, replay, retention
+from webhooks import catalogue, conditions, retention
 from webhooks.events import TEST
 from webhooks.models import Delivery, Event, EventSequence, Subscription
 
 LISTED = 20
+READ_AT_ONCE = 2_000
 # A transaction that was under way when a subscription changed may have read it as it was before.
 SETTLING = timedelta(minutes=1)
 # Between the moment a fact gives itself and the one its event was written at.
 SKEW = timedelta(days=1)
-NIGHTLY_FROM_HOUR = 2
-GIVEN_UP_AFTER = timedelta(minutes=10)
 
 FACTS = (OrderTransition, Payment, TrackingUpdate, StockMovement, Product, Customer)
 COUNTED: dict[str, type[Model]] = {
@@ -163,31 +158,66 @@ _UNOWED = """
     LEFT JOIN webhooks_delivery d ON d.event_id = e.id AND d.subscription_id = w.subscription_id
     WHERE d.id IS NULL ORDER BY e.id, s.id
 """
+# Each event once, with all who have no delivery of it.
+_UNOWED_AS_FAR_AS_TYPES_TELL = """
+    WITH wishes (subscription_id, type, since) AS (VALUES {wishes})
+    SELECT e.public_id, e.type, e.label, e.body, unowed.to_whom FROM (
+        SELECT e.id, {listed}(CAST(w.subscription_id AS text), ',') AS to_whom FROM webhooks_event e
+        JOIN wishes w ON w.type = e.type AND e.created_at >= w.since
+        LEFT JOIN webhooks_delivery d ON d.event_id = e.id AND d.subscription_id = w.subscription_id
+        WHERE d.id IS NULL GROUP BY e.id
+    ) unowed JOIN webhooks_event e ON e.id = unowed.id ORDER BY e.id
+"""
+_LISTED = {"postgresql": "string_agg", "sqlite": "group_concat"}
 
 
 def _unowed_events(now: datetime) -> Iterator[str]:
     """Events without a delivery to a subscription that has wanted them since before they were written."""
-    oldest = now - retention.KEEP_DELIVERED
+    # What retention takes away while we look was there a moment ago.
+    oldest = now - retention.KEEP_DELIVERED + SKEW
     saved = Subscription.objects.exclude(state=Subscription.State.DRAFT)
     since = {subscription: max(subscription.wants_since + SETTLING, oldest) for subscription in saved}
     yield from _unowed_by_type({each: moment for each, moment in since.items() if not each.conditions})
-    for subscription, moment in since.items():
-        if subscription.conditions:
-            for event in replay.missing(subscription, since=moment):
-                yield _unowed(event.public_id, event.type, event.label, subscription.name)
+    yield from _unowed_by_condition({each: moment for each, moment in since.items() if each.conditions})
 
 
 def _unowed_by_type(since: Mapping[Subscription, datetime]) -> Iterator[str]:
+    rows, wishes = _wishes(since)
+    if wishes:
+        for name, event_id, event_type, label in _rows(_UNOWED.format(wishes=rows), wishes):
+            yield _unowed(event_id, event_type, label, name)
+
+
+def _unowed_by_condition(since: Mapping[Subscription, datetime]) -> Iterator[str]:
+    """Conditions are not the database's to check: an event is read once for all that have some."""
+    rows, wishes = _wishes(since)
+    if not wishes:
+        return
+    by_id = {subscription.pk: subscription for subscription in since}
+    sql = _UNOWED_AS_FAR_AS_TYPES_TELL.format(wishes=rows, listed=_LISTED[connection.vendor])
+    for event_id, event_type, label, body, to_whom in _stream(sql, wishes):
+        declared, data = catalogue.get(event_type), json.loads(body)["data"]
+        for subscription in (by_id[int(pk)] for pk in to_whom.split(",")):
+            if conditions.hold(subscription.conditions, declared, data):
+                yield _unowed(event_id, event_type, label, subscription.name)
+
+
+def _wishes(since: Mapping[Subscription, datetime]) -> tuple[str, list[Any]]:
+    """Who wants events of which type since when: placeholders of rows, and their values."""
     wishes: list[Any] = []
     for subscription, moment in since.items():
         for event_type in catalogue.all_types():
             if event_type is not TEST and subscription.wants(event_type.name):
                 wishes += [subscription.pk, event_type.name, _adapt(moment)]
-    if not wishes:
-        return
-    rows = ", ".join(["(%s, %s, %s)"] * (len(wishes) // 3))
-    for name, event_id, event_type, label in _rows(_UNOWED.format(wishes=rows), wishes):
-        yield _unowed(event_id, event_type, label, name)
+    return ", ".join(["(%s, %s, %s)"] * (len(wishes) // 3)), wishes
+
+
+def _stream(sql: str, values: list[Any]) -> Iterator[tuple[Any, ...]]:
+    """There may be millions: some at a time, and all as of one moment."""
+    with connection.chunked_cursor() as cursor:
+        cursor.execute(sql, values)
+        while rows := cursor.fetchmany(READ_AT_ONCE):
+            yield from rows
 
 
 def _unowed(event_id: str, event_type: str, label: str, name: str) -> str:
@@ -289,39 +319,3 @@ def _wrong_money() -> Iterator[str]:
 
 def _adapt(moment: datetime) -> Any:
     return connection.ops.adapt_datetimefield_value(moment)
-
-
-# Each night
-
-
-def audit_tonight(*, now: datetime) -> None:
-    """Once a night, by whichever cluster comes first; mails the superusers when something is found."""
-    if now.hour < NIGHTLY_FROM_HOUR or not _claim_night(now):
-        return
-    report = audit(now=now)
-    AuditRun.objects.filter(day=now.date()).update(finished_at=timezone.now(), finding_count=len(report.findings))
-    if report.findings:
-        _mail(report, now)
-
-
-def _claim_night(now: datetime) -> bool:
-    """Whether this night's audit is ours to run: nobody has begun it, or who did was lost."""
-    try:
-        with transaction.atomic():
-            AuditRun.objects.create(day=now.date(), started_at=now)
-    except IntegrityError:
-        lost = AuditRun.objects.filter(day=now.date(), finished_at=None, started_at__lt=now - GIVEN_UP_AFTER)
-        return bool(lost.update(started_at=now))
-    return True
-
-
-def _mail(report: Report, now: datetime) -> None:
-    superusers = User.objects.filter(is_superuser=True, is_active=True).exclude(email="")
-    findings = "\n".join(f"- {finding}" for finding in report.findings)
-    send_mail(
-        f"The audit of {now:%Y-%m-%d} has found differences",
-        f"Looked through: {report}.\n\n{findings}\n\nRun `manage.py audit` to see whether they are still there.\n"
-        f"{settings.BASE_URL}/admin/\n",
-        None,
-        list(superusers.values_list("email", flat=True)),
-    )

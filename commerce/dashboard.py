@@ -19,7 +19,7 @@ from commerce.models import InboundMessage
 from inventory.models import Product
 from orders.admin import steps
 from orders.models import Order
-from webhooks import tallies
+from webhooks import notices, tallies
 from webhooks.admin import health, wording
 from webhooks.advice import advice
 from webhooks.models import Subscription
@@ -154,6 +154,7 @@ def _deliveries(reading: Reading) -> dict[str, Any]:
         "reading": reading,
         "alarms": [(alarm, wording.moment(alarm.since, now=reading.at)) for alarm in reading.alarms],
         "silence": _silence(reading),
+        "is_anybody_told": notices.is_anybody_told(),
         "unwell": [_row(each, reading.at) for each in worst_first if each.health in _LOUD],
         "tiles": list(_tiles(reading, day)),
         "chart": Chart(tallies.by_hour(now=reading.at)) if day.attempts else None,

@@ -76,7 +76,7 @@ class IdempotencyRecord(models.Model):
 
 
 class Heartbeat(models.Model):
-    """The one row by which a queue cluster says that it is working through its tasks."""
+    """The one row by which a queue cluster says that its clock runs."""
 
     THE_ONE: ClassVar = 1
 
@@ -87,10 +87,12 @@ class Heartbeat(models.Model):
 
 
 class AuditRun(models.Model):
-    """The audit of one night: claimed by the first cluster that comes to it."""
+    """The audit of one night: claimed by the first cluster that comes to it, and by another if that one was lost."""
 
     day = models.DateField(unique=True)
     started_at = models.DateTimeField()
+    # When whoever runs it was last heard of.
+    renewed_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True)
     finding_count = models.PositiveIntegerField(null=True)
 
@@ -226,6 +228,7 @@ class Alarm(models.Model):
         FAILING = "failing", "Failing for long"
         FAILURES = "failures", "Many failures"
         SLOW = "slow", "Slow delivery"
+        AUDIT = "audit", "Audit not ended"
 
     KEPT_FOR: ClassVar = timedelta(days=90)
 

@@ -2,8 +2,7 @@
 
 from django.utils import timezone
 
-from commerce import alarms
-from commerce.audit import audit_tonight
+from commerce import alarms, night
 from commerce.inbound import processing
 from commerce.models import Alarm, Heartbeat, IdempotencyRecord
 from webhooks.sources import every
@@ -31,7 +30,7 @@ def forget_old_alarms() -> None:
 
 @every(300)
 def audit() -> None:
-    audit_tonight(now=timezone.now())
+    night.look(now=timezone.now())
 
 
 @every(processing.TICK_S)

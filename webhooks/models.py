@@ -376,3 +376,17 @@ class TallyMark(models.Model):
 
     def __str__(self) -> str:
         return f"{self.counted} of {self.seen}"
+
+
+class Notice(models.Model):
+    """A mail to an operator, until the mail server has taken it. `notices` writes it."""
+
+    address = models.EmailField()
+    title = models.CharField(max_length=200)
+    text = models.TextField()
+    made_at = models.DateTimeField()
+    # Nobody tries to send it before.
+    next_attempt_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.title} (to {self.address})"

@@ -14,7 +14,7 @@ from django.db import connection
 from django.db.models import F
 
 from commerce import alarms
-from commerce.models import Alarm, Heartbeat
+from commerce.models import Alarm, AuditRun, Heartbeat
 from tests.webhooks.factories import happen, make_subscription
 from webhooks import standing, tallies
 from webhooks.models import Delivery, Subscription, Tally
@@ -199,6 +199,29 @@ class TestLines:
         Subscription.objects.update(state=state, failing_since=now - 2 * HOUR)
 
         assert crossed(now) == []
+
+
+class TestEndlessAudit:
+    def test_is_told_after_two_hours(self, now: datetime) -> None:
+        AuditRun.objects.create(day=now.date(), started_at=now - 2 * HOUR + SECOND, renewed_at=now)
+        assert crossed(now) == []
+
+        assert crossed(now + SECOND) == ["audit"]
+
+        (sent,) = mail.outbox
+        assert sent.subject == "Alarm: Audit not ended"
+        assert f"The audit of {now:%Y-%m-%d} was begun at {now - 2 * HOUR + SECOND:%H:%M} UTC and has" in sent.body
+
+    def test_is_over_when_it_ends_or_that_of_a_later_night_does(self, now: datetime) -> None:
+        AuditRun.objects.create(day=now.date(), started_at=now - 2 * HOUR, renewed_at=now)
+        later = AuditRun.objects.create(
+            day=now.date() + timedelta(days=1), started_at=now + 24 * HOUR, renewed_at=now + 24 * HOUR
+        )
+        assert crossed(now + 25 * HOUR) == ["audit"]
+
+        AuditRun.objects.filter(pk=later.pk).update(finished_at=now + 25 * HOUR)
+
+        assert crossed(now + 26 * HOUR) == []
 
 
 class TestSilence:

@@ -3,15 +3,13 @@
 from datetime import datetime, timedelta
 
 import pytest
-from django.contrib.auth.models import User
-from django.core import mail
 from django.core.management import call_command
 from django.db import connection
 from django.db.models import F
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from commerce import audit
-from commerce.models import AuditRun
 from inventory.models import StockLevel
 from orders import couriers, fulfilment
 from orders.models import Order, TrackingUpdate
@@ -139,6 +137,40 @@ class TestDeliveries:
             f"{lost.event.public_id} (order.packed, {shop.number}) is not owed to ERP, which wants it."
         ]
 
+    def test_names_an_event_that_meets_the_conditions_of_one_it_is_not_owed_to(
+        self, shop: Order, now: datetime
+    ) -> None:
+        """Subscriptions of the same events, of which one wants those of another channel only."""
+        for name, channel in (("Web", "web"), ("Tills", "pos"), ("Web too", "web")):
+            condition = {"field": "channel", "operator": "eq", "value": channel}
+            make_subscription(name=name, event_types=["order.created"], conditions=[condition])
+        Subscription.objects.update(wants_since=now - timedelta(hours=1))
+
+        event = Event.objects.get(type="order.created")
+        assert findings(now) == [
+            f"{event.public_id} (order.created, {shop.number}) is not owed to {name}, which wants it."
+            for name in ("Web", "Web too")
+        ]
+
+    def test_of_conditions_are_read_once_however_many_subscriptions_have_some(self, shop: Order, now: datetime) -> None:
+        asked = []
+        for n in range(3):
+            condition = {"field": "channel", "operator": "eq", "value": "pos"}
+            make_subscription(name=f"Till {n}", event_types=["order.*"], conditions=[condition])
+            Subscription.objects.update(wants_since=now - timedelta(hours=1))
+            with CaptureQueriesContext(connection) as queries:
+                assert findings(now) == []
+            asked.append(len(queries))
+
+        assert len(set(asked)) == 1
+
+    def test_asks_nothing_of_what_retention_may_take_away_meanwhile(self, shop: Order, now: datetime) -> None:
+        plant("DELETE FROM webhooks_delivery")
+        Subscription.objects.update(wants_since=now - timedelta(days=90))
+        assert findings(now + timedelta(days=28, hours=23))
+
+        assert findings(now + timedelta(days=29, hours=1)) == []
+
     def test_asks_nothing_of_a_draft_of_one_that_wants_other_events_or_of_test_events(
         self, shop: Order, now: datetime
     ) -> None:
@@ -249,51 +281,3 @@ class TestCommand:
 
         assert len(findings(now)) == 3
         assert findings(now)[2] == "… and more of the same kind."
-
-
-class TestEachNight:
-    NIGHT = datetime(2026, 11, 24, 2, 5, tzinfo=timezone.get_default_timezone())
-
-    @pytest.fixture(autouse=True)
-    def _staff(self) -> None:
-        User.objects.create_superuser("root", "root@example.com")
-        User.objects.create_superuser("gone", "gone@example.com", is_active=False)
-        User.objects.create_user("ann", "ann@example.com", is_staff=True)
-
-    def break_something(self) -> None:
-        factories.make_product()
-        plant("UPDATE inventory_stocklevel SET on_hand = 1")
-
-    def test_mails_the_active_superusers_what_was_found(self) -> None:
-        self.break_something()
-
-        audit.audit_tonight(now=self.NIGHT)
-
-        (sent,) = mail.outbox
-        assert sent.to == ["root@example.com"]
-        assert "MUG in BER: the level says 1 on hand, its movements add up to 10." in sent.body
-        assert AuditRun.objects.get().finding_count == 1
-
-    def test_mails_nobody_when_all_is_well(self) -> None:
-        audit.audit_tonight(now=self.NIGHT)
-
-        assert mail.outbox == []
-        assert AuditRun.objects.get().finding_count == 0
-
-    def test_runs_once_a_night_however_many_clusters_there_are(self) -> None:
-        self.break_something()
-
-        for minutes in (-10, 0, 5, 60):
-            audit.audit_tonight(now=self.NIGHT + timedelta(minutes=minutes))
-
-        assert len(mail.outbox) == 1
-        assert AuditRun.objects.count() == 1
-
-    def test_takes_over_from_a_worker_that_was_lost(self) -> None:
-        AuditRun.objects.create(day=self.NIGHT.date(), started_at=self.NIGHT)
-        audit.audit_tonight(now=self.NIGHT + timedelta(minutes=5))
-        assert AuditRun.objects.get().finished_at is None
-
-        audit.audit_tonight(now=self.NIGHT + timedelta(minutes=15))
-
-        assert AuditRun.objects.get().finished_at is not None

@@ -124,6 +124,13 @@ class TestDeliveries:
         assert re.search(r"CRM Disabled Disabled .* by system\. It answered 410 Gone\.", shown)
         assert "Nobody was heard of." in shown
 
+    def test_say_that_nobody_can_be_mailed(self, staff: Client) -> None:
+        assert "Nobody is mailed. No active superuser has an e-mail address" in front_page(staff)
+
+        User.objects.update(email="ann@example.com")
+
+        assert "Nobody is mailed." not in front_page(staff)
+
     def test_say_that_no_cluster_runs(self, staff: Client) -> None:
         assert "Nothing is sent. No queue cluster has ever run" in front_page(staff)
 

@@ -35,6 +35,7 @@ def test_a_cluster_does_all_of_this_by_itself() -> None:
         "commerce.tasks.take_in": 2,
         "orders.checkout.expire_due": 5,
         "webhooks.admin.setup.purge_drafts": 3600,
+        "webhooks.notices.tick": 5,
         "webhooks.parking.tick": 5,
         "webhooks.replay.advance": 2,
         "webhooks.retention.prune": 300,
