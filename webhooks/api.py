@@ -1,9 +1,10 @@
 """Subscriptions and the delivery log for programs, scope `webhooks`; the feed of events, scope `events`."""
 
 import json
+from datetime import datetime
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet, Subquery
 from django.http import HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
@@ -18,7 +19,7 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.utils.urls import replace_query_param
 from rest_framework.views import APIView
 
-from webhooks import catalogue, doctor, feed, replay, streams, subscriptions
+from webhooks import catalogue, doctor, feed, lookups, replay, streams, subscriptions
 from webhooks.bodies import MomentFilter, refuse_unknown
 from webhooks.models import Delivery, Replay, Subscription
 from webhooks.serializers import (
@@ -57,15 +58,24 @@ class DeliveryFilter(filters.FilterSet):  # type: ignore[misc]
     """`since` is included, `until` is not."""
 
     subscription = filters.CharFilter(method="of_subscription")
-    state = filters.ChoiceFilter(choices=Delivery.State.choices)
+    state = filters.ChoiceFilter(choices=Delivery.State.choices, method="in_state")
     event_type = filters.CharFilter()
     subject = filters.CharFilter()
-    since = MomentFilter("created_at", "gte")
-    until = MomentFilter("created_at", "lt")
+    since = MomentFilter(method="made_since")
+    until = MomentFilter(method="made_until")
 
     def of_subscription(self, deliveries: QuerySet[Delivery], name: str, public_id: str) -> QuerySet[Delivery]:
-        """Not by a join: so the index of a subscription's deliveries gives them in order."""
-        return deliveries.filter(subscription=Subscription.objects.filter(public_id=public_id).values("pk")[:1])
+        chosen = Subscription.objects.filter(public_id=public_id).values("pk")[:1]
+        return lookups.told_to(deliveries, Subquery(chosen))
+
+    def in_state(self, deliveries: QuerySet[Delivery], name: str, state: str) -> QuerySet[Delivery]:
+        return deliveries.filter(lookups.literally(Q(state=state)))
+
+    def made_since(self, deliveries: QuerySet[Delivery], name: str, moment: datetime) -> QuerySet[Delivery]:
+        return lookups.made_since(deliveries, moment)
+
+    def made_until(self, deliveries: QuerySet[Delivery], name: str, moment: datetime) -> QuerySet[Delivery]:
+        return lookups.made_until(deliveries, moment)
 
 
 class SubscriptionsView(generics.ListCreateAPIView[Subscription]):

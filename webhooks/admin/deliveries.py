@@ -16,7 +16,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
-from webhooks import catalogue, compaction, replay
+from webhooks import catalogue, compaction, lookups, replay
 from webhooks.admin import wording
 from webhooks.admin.log import LabelFilter, LogAdmin, TimeFilter
 from webhooks.advice import advice
@@ -32,18 +32,19 @@ _SEARCHED_BY = {"dlv_": "public_id__exact", "evt_": "event__public_id__exact", "
 class StateFilter(admin.SimpleListFilter):
     title = "state"
     parameter_name = "state"
-    combined = {
-        "failing": ("Failing", Q(state=State.PARKED) | Q(state=State.PENDING, attempt_count__gt=0)),
-        "open": ("Not delivered yet", Q(state__in=[State.PENDING, State.SENDING, State.PARKED])),
+    combined = {"failing": ("Failing", lookups.FAILING), "open": ("Not delivered yet", lookups.OPEN)}
+    conditions = {state: Q(state=state) for state in State.values} | {
+        name: asked for name, (_, asked) in combined.items()
     }
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [*State.choices, *((value, words) for value, (words, _) in self.combined.items())]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if self.value() in self.combined:
-            return queryset.filter(self.combined[str(self.value())][1])
-        return queryset.filter(state=self.value()) if self.value() else queryset
+        if not self.value():
+            return queryset
+        asked = self.conditions.get(str(self.value()))
+        return queryset.filter(lookups.literally(asked)) if asked else queryset.none()
 
 
 class SubscriptionFilter(admin.SimpleListFilter):
@@ -55,9 +56,8 @@ class SubscriptionFilter(admin.SimpleListFilter):
         return list(saved.values_list("public_id", "name"))
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        # Not by a join: so the index of a subscription's deliveries gives them in order.
-        chosen = Subscription.objects.filter(public_id=self.value()).values("pk")[:1]
-        return queryset.filter(subscription=chosen) if self.value() else queryset
+        chosen = Subquery(Subscription.objects.filter(public_id=self.value()).values("pk")[:1])
+        return lookups.told_to(queryset, chosen) if self.value() else queryset
 
 
 class EventTypeFilter(admin.SimpleListFilter):

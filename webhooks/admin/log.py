@@ -12,9 +12,9 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
+from webhooks.lookups import MAX_KEY, made_since, made_until
+
 OLDER_THAN = "older_than"
-# Further than any row's key: what an address bar may hold must not overflow the database's integers.
-MAX_KEY = 2**63 - 1
 
 
 class LogChangeList(ChangeList):
@@ -135,8 +135,8 @@ class TimeFilter(admin.ListFilter):
         since = timezone.now() - length if length else _moment(self.since)
         until = _moment(self.until)
         if since is not None:
-            queryset = queryset.filter(created_at__gte=since)
-        return queryset.filter(created_at__lt=until) if until is not None else queryset
+            queryset = made_since(queryset, since)
+        return made_until(queryset, until) if until is not None else queryset
 
 
 def _moment(text: str) -> datetime | None:
