@@ -63,6 +63,11 @@ class Standing:
         return self.due + self.waiting + self.parked
 
     @property
+    def open(self) -> int:
+        """All that has not been delivered yet, under way or not."""
+        return self.backlog + self.sending
+
+    @property
     def health(self) -> Health:
         return health(self.subscription)
 

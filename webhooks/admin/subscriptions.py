@@ -1,12 +1,13 @@
 """Subscriptions in the admin: who is told, whether they are, and the switches."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models import OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models.functions import Coalesce, Greatest
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
@@ -16,7 +17,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
-from webhooks import doctor, standing, subscriptions
+from webhooks import doctor, lookups, standing, subscriptions
 from webhooks.admin import health, wording
 from webhooks.admin.forms import OPTIONS, SubscriptionForm, folded
 from webhooks.admin.message_fields import MessagesForm
@@ -32,7 +33,7 @@ from webhooks.standing import Health
 
 State = Subscription.State
 Channel = Subscription.Channel
-OPEN = (Delivery.State.PENDING, Delivery.State.SENDING, Delivery.State.PARKED)
+ARRIVED = Q(state="delivered")
 EVENTS_SHOWN = 3
 
 
@@ -117,7 +118,7 @@ class SubscriptionAdmin(RecoveryAdmin):
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         changes = super().get_changelist_instance(request)
-        changes.result_list = _with_health(changes.result_list)
+        changes.result_list = _with_health(changes.result_list, now=timezone.now())
         return changes
 
     @admin.display(description="System", ordering="name")
@@ -152,18 +153,18 @@ class SubscriptionAdmin(RecoveryAdmin):
 
     @admin.display(description="Last answer")
     def last_answer(self, subscription: Any) -> SafeString:
-        if subscription.last_at is None:
+        tried = subscription.tried
+        if tried is None:
             return format_html("{}", wording.NOTHING)
-        said = wording.answer(subscription.last_status_code, subscription.last_reason)
-        return format_html(
-            '{} <span class="sub">{}</span>', said, wording.moment(subscription.last_at, now=timezone.now())
-        )
+        said = wording.answer(tried.last_status_code, tried.last_reason)
+        return format_html('{} <span class="sub">{}</span>', said, wording.moment(tried.tried_at, now=timezone.now()))
 
     @admin.display(description="Backlog")
     def backlog(self, subscription: Any) -> SafeString | str:
-        if not subscription.open_count:
+        if subscription.queue is None or not subscription.queue.open:
             return "0"
-        return format_html('<a href="{}">{}</a>', f"{_log_url(subscription)}&state=open", subscription.open_count)
+        url = f"{_log_url(subscription)}&state=open"
+        return format_html('<a href="{}">{}</a>', url, health.counted(subscription.queue.open))
 
     # The change page
 
@@ -210,9 +211,8 @@ class SubscriptionAdmin(RecoveryAdmin):
 
     def _overview(self, request: HttpRequest, subscription: Subscription) -> dict[str, Any]:
         now = timezone.now()
-        log = Delivery.objects.filter(subscription=subscription)
-        delivered = log.filter(state=Delivery.State.DELIVERED).order_by("-id")
-        last_success_at = delivered.values_list("delivered_at", flat=True).first()
+        arrived = lookups.told_to(Delivery.objects.filter(lookups.literally(ARRIVED)), Value(subscription.pk))
+        last_success_at = arrived.order_by("-id").values_list("delivered_at", flat=True).first()
         return {
             "title": subscription.name,
             "subtitle": None,
@@ -339,15 +339,19 @@ def _log_url(subscription: Subscription) -> str:
     return f"{reverse('admin:webhooks_delivery_changelist')}?subscription={subscription.public_id}"
 
 
-def _with_health(found: QuerySet[Subscription]) -> QuerySet[Subscription]:
-    """Each with `open_count`, and with what its latest tried delivery was answered."""
-    log = Delivery.objects.filter(subscription=OuterRef("pk")).order_by()
-    tried = log.filter(attempt_count__gt=0).order_by("-id")
-    backlog = log.filter(state__in=OPEN).values("subscription").annotate(n=Count("pk")).values("n")
+def _with_health(found: QuerySet[Subscription], *, now: datetime) -> list[Any]:
+    """Each with `queue`, its Standing, and with `tried`: the latest that arrived or fails, and when it was tried."""
+    listed: list[Any] = list(found.annotate(tried_id=Greatest(_newest(ARRIVED), _newest(lookups.FAILING))))
     last = Attempt.objects.filter(delivery=OuterRef("pk")).order_by("-number").values("started_at")[:1]
-    return found.annotate(
-        open_count=Coalesce(Subquery(backlog), 0),
-        last_status_code=Subquery(tried.values("last_status_code")[:1]),
-        last_reason=Subquery(tried.values("last_reason")[:1]),
-        last_at=Subquery(tried.annotate(at=Subquery(last)).values("at")[:1]),
-    )
+    chosen = Delivery.objects.filter(pk__in=[subscription.tried_id for subscription in listed])
+    tried = {delivery.pk: delivery for delivery in chosen.annotate(tried_at=Subquery(last))}
+    queues = {queue.subscription.pk: queue for queue in standing.read_queues(now=now)}
+    for subscription in listed:
+        subscription.tried, subscription.queue = tried.get(subscription.tried_id), queues.get(subscription.pk)
+    return listed
+
+
+def _newest(which: Q) -> Coalesce:
+    """The key of a subscription's newest delivery of those: 0 if there is none."""
+    log = lookups.told_to(Delivery.objects.filter(lookups.literally(which)), OuterRef("pk"))
+    return Coalesce(Subquery(log.order_by("-id").values("pk")[:1]), 0)
