@@ -104,6 +104,13 @@ ORDER_RETURN_RECEIVED = EventType(
     serializer=serializers.OrderReturnReceived,
     example=examples.ORDER_RETURN_RECEIVED,
 )
+ORDER_RETURN_CLOSED = EventType(
+    name="order.return.closed",
+    summary="Units of a return never came, and are awaited no more: they can be sent back in another one.",
+    subject=ORDER,
+    serializer=serializers.OrderReturnClosed,
+    example=examples.ORDER_RETURN_CLOSED,
+)
 ORDER_REFUND_REQUESTED = EventType(
     name="order.refund.requested",
     summary="Money is to be given back: the gateway of the payment, or somebody by hand, has to send it.",
@@ -191,6 +198,7 @@ declare(
     ORDER_DELIVERY_WINDOW_CHANGED,
     ORDER_RETURN_INITIATED,
     ORDER_RETURN_RECEIVED,
+    ORDER_RETURN_CLOSED,
     ORDER_REFUND_REQUESTED,
     ORDER_REFUND_PROCESSED,
     ORDER_REFUND_FAILED,

@@ -197,6 +197,14 @@ ORDER_RETURN_RECEIVED: Data = {
     "is_complete": True,
     "lines": [_RETURNED_LINE | {"condition": "damaged"}],
 }
+ORDER_RETURN_CLOSED: Data = {
+    **_DELIVERED,
+    **_RETURN,
+    "expected_refund_amount": "0.00",
+    "closed_at": "2027-01-11T08:00:00.000000Z",
+    "closed_by": "ann",
+    "lines": [_RETURNED_LINE],
+}
 _REFUND: Data = {
     "refund_id": "rfd_01jdt4x6z8b0d2f4h6k8n0p2r4",
     "payment_id": "pay_01jdcqb2c3d4e5f6g7h8j9k0m1",

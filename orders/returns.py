@@ -1,4 +1,4 @@
-"""Delivered units that come back: opened by the customer or by staff, received by the warehouse."""
+"""Delivered units that come back: opened by the customer or by staff, received by the warehouse, or closed."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain, islice, repeat
 
-from django.db.models import Exists, Max, OuterRef, Q, QuerySet, Sum
+from django.db.models import Exists, F, Max, OuterRef, Q, QuerySet, Sum
 
 from inventory import stock
 from inventory.stock import Demand
@@ -78,6 +78,30 @@ def receive_return(return_id: str, *, receipts: Sequence[Receipt], actor: str, n
     return goods_return
 
 
+@together()
+def close(return_id: str, *, actor: str, now: datetime) -> Return:
+    """Await no more of a return. What never came, and was not paid back, can be sent back in another one.
+
+    Raises InvalidTransition, also while a refund of it is under way: its units may yet be paid back.
+    """
+    goods_return = _lock(return_id)
+    order = goods_return.order
+    require(order, Kind.RETURN_CLOSED)
+    if goods_return.is_complete:
+        raise InvalidTransition(f"Return {goods_return} is {goods_return.state}: nothing of it is awaited.")
+    paid_back = _paid_back(goods_return)
+    never_came = {content.line.public_id: content.awaited for content in goods_return.contents if content.awaited}
+    for content in goods_return.contents:
+        content.let_go = content.quantity - max(content.received, paid_back[content.line.public_id])
+    ReturnLine.objects.bulk_update(goods_return.contents, ["let_go"])
+    goods_return.state = Return.State.CLOSED
+    kept_minor = sum(content.line.unit_minor * content.kept for content in goods_return.contents)
+    goods_return.expected_refund_minor = min(goods_return.expected_refund_minor, kept_minor)
+    goods_return.save()
+    record(order, Kind.RETURN_CLOSED, actor=actor, now=now, goods_return=goods_return, details={"units": never_came})
+    return goods_return
+
+
 def unrefunded() -> QuerySet[Return]:
     """Those that came and are worth money, since when none of it was given back or asked for."""
     refunds = Refund.objects.filter(order=OuterRef("order")).exclude(state=Refund.State.FAILED)
@@ -88,7 +112,7 @@ def unrefunded() -> QuerySet[Return]:
 def returnable(order: Order) -> dict[OrderLine, int]:
     """How many units of each line are with the customer, and in no return yet. One query."""
     of_lines = ReturnLine.objects.filter(line__in=order.items).order_by().values_list("line")
-    announced: dict[int, int] = dict(of_lines.annotate(total=Sum("quantity")))
+    announced: dict[int, int] = dict(of_lines.annotate(total=Sum(F("quantity") - F("let_go"))))
     return {line: line.delivered - announced.get(line.pk, 0) for line in order.items}
 
 
@@ -110,6 +134,16 @@ def _open(order: Order, *, wishes: Sequence[Wish], reason: str, actor: str, now:
     )
     record(order, Kind.RETURN_INITIATED, actor=actor, now=now, reason=reason, goods_return=goods_return)
     return goods_return
+
+
+def _paid_back(goods_return: Return) -> Counter[str]:
+    """The units of a return that were paid back, by line public id. Raises InvalidTransition while some may yet be."""
+    units: Counter[str] = Counter()
+    for refund in goods_return.order.refunds.filter(goods_return=goods_return).exclude(state=Refund.State.FAILED):
+        if refund.state == Refund.State.REQUESTED:
+            raise InvalidTransition(f"Return {goods_return} has a refund under way: say first what came of {refund}.")
+        units.update(refund.units)
+    return units
 
 
 def _require_delivered(order: Order, units: dict[OrderLine, int]) -> None:

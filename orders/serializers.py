@@ -203,8 +203,10 @@ class ReceivedLine(Flat):
     condition = serializers.CharField()
 
 
-class OrderShipmentReturned(ShipmentEvent):
+class OrderShipmentReturned(Flat):
     """`reason` is returned_to_sender or lost; what the order's cancellation is worth is told by its own event."""
+
+    blocks: ClassVar = {"order": OrderBlock, "shipment": ShipmentBlock}
 
     carrier = serializers.CharField(source="shipment.carrier")
     tracking_number = TextOrNull(source="shipment.tracking_number")
@@ -267,6 +269,12 @@ class OrderReturnReceived(ReturnEvent):
     received_by = serializers.CharField(source="actor")
     is_complete = serializers.BooleanField(source="goods_return.is_complete")
     lines = ReceivedLine(source="received", many=True)
+
+
+class OrderReturnClosed(ReturnEvent):
+    closed_at = serializers.DateTimeField(source="at")
+    closed_by = serializers.CharField(source="actor")
+    lines = LineBlock(source="units", many=True)
 
 
 class RefundEvent(Flat):

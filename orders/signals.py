@@ -23,6 +23,7 @@ BY_KIND: Mapping[str, EventType] = {
     OrderTransition.Kind.CANCELLED: events.ORDER_CANCELLED,
     OrderTransition.Kind.RETURN_INITIATED: events.ORDER_RETURN_INITIATED,
     OrderTransition.Kind.RETURN_RECEIVED: events.ORDER_RETURN_RECEIVED,
+    OrderTransition.Kind.RETURN_CLOSED: events.ORDER_RETURN_CLOSED,
     OrderTransition.Kind.REFUND_REQUESTED: events.ORDER_REFUND_REQUESTED,
     OrderTransition.Kind.REFUND_PROCESSED: events.ORDER_REFUND_PROCESSED,
     OrderTransition.Kind.REFUND_FAILED: events.ORDER_REFUND_FAILED,

@@ -26,6 +26,7 @@ ALLOWED_FROM: Mapping[Kind, frozenset[Order.State]] = {
     Kind.CANCELLED: frozenset({Order.State.PENDING, Order.State.CONFIRMED}),
     Kind.RETURN_INITIATED: frozenset({Order.State.CONFIRMED, Order.State.COMPLETED}),
     Kind.RETURN_RECEIVED: frozenset({Order.State.CONFIRMED, Order.State.COMPLETED}),
+    Kind.RETURN_CLOSED: frozenset({Order.State.CONFIRMED, Order.State.COMPLETED}),
     # Money may come, and go back, whatever has become of the order.
     Kind.REFUND_REQUESTED: frozenset(Order.State),
     Kind.REFUND_PROCESSED: frozenset(Order.State),

@@ -16,6 +16,7 @@ urlpatterns = [
     path(f"{ORDER}payments/", orders.PaymentsView.as_view(), name="order-payments"),
     path(f"{ORDER}returns/", returns.OpenReturnView.as_view(), name="order-returns"),
     path("returns/<slug:return_id>/receive/", returns.ReceiveView.as_view(), name="return-receive"),
+    path("returns/<slug:return_id>/close/", returns.CloseView.as_view(), name="return-close"),
     path(f"{ORDER}refunds/", refunds.RefundsView.as_view(), name="order-refunds"),
     path("refunds/<slug:refund_id>/result/", refunds.ResultView.as_view(), name="refund-result"),
     path("fulfilment/orders/", fulfilment.OrdersToFulfilView.as_view(), name="orders-to-fulfil"),

@@ -8,16 +8,17 @@ from typing import Any
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseBase
-from django.shortcuts import redirect
+from django.shortcuts import get_object_or_404, redirect
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.views.decorators.http import require_POST
 
 from inventory.money import display
 from orders import returns
 from orders.admin.forms import OpenReturnForm, ReceiveForm, ReturnLineForm
 from orders.admin.lists import AskingAdmin
-from orders.admin.steps import RECEIVE, REFUND, RETURN
+from orders.admin.steps import CLOSE, RECEIVE, REFUND, RETURN
 from orders.admin.verbs import back_to, chosen, named, page_of, require, take_each
 from orders.models import Order, Return
 from orders.returns import Receipt, Wish
@@ -30,6 +31,10 @@ def _open(order: Order, *, wishes: Sequence[Wish], reason: str, actor: str, now:
 
 def _receive(goods_return: Return, *, receipts: Mapping[Return, Sequence[Receipt]], actor: str, now: datetime) -> None:
     returns.receive_return(goods_return.public_id, receipts=receipts[goods_return], actor=actor, now=now)
+
+
+def _close(goods_return: Return, *, actor: str, now: datetime) -> None:
+    returns.close(goods_return.public_id, actor=actor, now=now)
 
 
 @admin.register(Return)
@@ -49,6 +54,7 @@ class ReturnAdmin(AskingAdmin):
         wrap = self.admin_site.admin_view
         return [
             path("open/", wrap(self.open_view), name="orders_order_return"),
+            path("<int:pk>/close/", wrap(require_POST(self.close_view)), name="orders_return_close"),
             path("receive/", wrap(self.receive_view), name="orders_return_receive"),
             *super().get_urls(),
         ]
@@ -145,6 +151,12 @@ class ReturnAdmin(AskingAdmin):
                 return redirect(back_to(orders, "admin:orders_return_changelist"))
             messages.error(request, "Nothing was received: say how many units came.")
         return self.render(request, "receive.html", {"title": "Receive returns", "orders": orders, "forms": forms})
+
+    def close_view(self, request: HttpRequest, pk: int) -> HttpResponseBase:
+        require(request, CLOSE)
+        goods_return = get_object_or_404(self.get_queryset(request), pk=pk)
+        take_each(request, CLOSE, [goods_return], _close)
+        return redirect(page_of(goods_return.order))
 
 
 def _receipts(forms: Sequence[ReceiveForm]) -> dict[Return, list[Receipt]]:

@@ -7,7 +7,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from orders import returns
-from orders.api.bodies import OpenReturn, ReceiveReturn
+from orders.api.bodies import Nothing, OpenReturn, ReceiveReturn
 from orders.api.shapes import ReturnDetail, SentBack
 from orders.api.tracking import TokenHolderView
 
@@ -43,3 +43,14 @@ class ReceiveView(APIView):
         receipts = ReceiveReturn.read(request)["lines"]
         received = returns.receive_return(return_id, receipts=receipts, actor=str(request.user), now=timezone.now())
         return Response(ReturnDetail(received).data)
+
+
+class CloseView(APIView):
+    required_scopes = ("orders",)
+
+    @extend_schema(request=None, responses=ReturnDetail)
+    def post(self, request: Request, return_id: str) -> Response:
+        """No more of it is awaited: what never came can be sent back in another return."""
+        Nothing.read(request)
+        closed = returns.close(return_id, actor=str(request.user), now=timezone.now())
+        return Response(ReturnDetail(closed).data)

@@ -16,6 +16,7 @@ class Return(models.Model):
         INITIATED = "initiated", "Awaited"
         PARTIALLY_RECEIVED = "partially_received", "Partially received"
         RECEIVED = "received", "Received"
+        CLOSED = "closed", "Closed"
 
     public_id = PublicIdField("ret")
     order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="returns")
@@ -32,7 +33,8 @@ class Return(models.Model):
         indexes = [models.Index(fields=["state", "-id"], name="return_by_state")]
         constraints = [
             models.CheckConstraint(
-                name="return_came_when_received", condition=Q(state="initiated") | Q(received_at__isnull=False)
+                name="return_came_when_received",
+                condition=Q(state__in=["initiated", "closed"]) | Q(received_at__isnull=False),
             ),
         ]
 
@@ -47,7 +49,7 @@ class Return(models.Model):
     @property
     def is_complete(self) -> bool:
         """Nothing of it is still to come."""
-        return self.state == self.State.RECEIVED
+        return self.state in {self.State.RECEIVED, self.State.CLOSED}
 
 
 class ReturnLine(models.Model):
@@ -59,13 +61,15 @@ class ReturnLine(models.Model):
     reason = models.CharField(max_length=500, blank=True)
     sellable = models.PositiveIntegerField(default=0, help_text="Came back, and are on sale again.")
     damaged = models.PositiveIntegerField(default=0, help_text="Came back, and are written off.")
+    let_go = models.PositiveIntegerField(default=0, help_text="Never came, and can be sent back in another return.")
 
     class Meta:
         constraints = [
             models.UniqueConstraint("goods_return", "line", name="return_line_once"),
             models.CheckConstraint(name="return_line_quantity_positive", condition=Q(quantity__gte=1)),
             models.CheckConstraint(
-                name="return_line_received_within_quantity", condition=Q(quantity__gte=F("sellable") + F("damaged"))
+                name="return_line_received_within_quantity",
+                condition=Q(quantity__gte=F("sellable") + F("damaged") + F("let_go")),
             ),
         ]
 
@@ -78,7 +82,13 @@ class ReturnLine(models.Model):
 
     @property
     def awaited(self) -> int:
-        return self.quantity - self.received
+        is_closed = self.goods_return.state == Return.State.CLOSED
+        return 0 if is_closed else self.quantity - self.received
+
+    @property
+    def kept(self) -> int:
+        """Units that are in this return and in no other."""
+        return self.quantity - self.let_go
 
     @property
     def units(self) -> Units:

@@ -22,6 +22,7 @@ class OrderTransition(Fact):
         CANCELLED = "cancelled", "Cancelled"
         RETURN_INITIATED = "return_initiated", "Return opened"
         RETURN_RECEIVED = "return_received", "Return received"
+        RETURN_CLOSED = "return_closed", "Return closed"
         REFUND_REQUESTED = "refund_requested", "Refund requested"
         REFUND_PROCESSED = "refund_processed", "Refunded"
         REFUND_FAILED = "refund_failed", "Refund failed"
@@ -54,7 +55,7 @@ class OrderTransition(Fact):
         if self.shipment is not None:
             code = self.shipment.warehouse.code
             return [Units(content.line, content.quantity, code) for content in self.shipment.contents]
-        if self.kind == self.Kind.CANCELLED:
+        if self.kind in {self.Kind.CANCELLED, self.Kind.RETURN_CLOSED}:
             given_up = self.details["units"]
             lines = (line for line in self.order.items if line.public_id in given_up)
             return [Units(line, given_up[line.public_id], line.warehouse_code) for line in lines]

@@ -341,6 +341,7 @@ PROTECTED = [
     "POST orders/$pending/payments/",
     "POST orders/$delivered/returns/",
     "POST returns/$return/receive/",
+    "POST returns/$return/close/",
     "POST orders/$delivered/refunds/",
     "POST refunds/$refund/result/",
     "GET fulfilment/orders/",

@@ -399,6 +399,8 @@ on(
     sent_back,
     lambda f, r: f.api(f"returns/{r.public_id}/receive/", receipt(r.order)),
 )
+on("order.return.closed", "api", sent_back, lambda f, r: f.api(f"returns/{r.public_id}/close/"))
+on("order.return.closed", "admin", sent_back, lambda f, r: f.admin(f"orders/return/{r.pk}/close/", {}))
 on("order.refund.requested", "api", confirmed, lambda f, o: f.api(f"orders/{o.public_id}/refunds/", WISHED))
 on("order.refund.processed", "api", refunding, lambda f, r: f.api(f"refunds/{r.public_id}/result/", RESULT))
 on("order.refund.failed", "api", refunding, lambda f, r: f.api(f"refunds/{r.public_id}/result/", {"result": "failed"}))

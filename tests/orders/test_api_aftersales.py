@@ -148,6 +148,19 @@ class TestScopes:
         assert Caller(scope).post(path, {}).status_code == 400
 
 
+class TestClosing:
+    def test_lets_what_never_came_be_sent_back_again(self, erp: Caller, order: Order, now: datetime) -> None:
+        opened = send_back(order, 2, now=now)
+
+        closed = erp.post(f"returns/{opened.public_id}/close/")
+        again = erp.post(f"returns/{opened.public_id}/close/")
+
+        assert (closed.status_code, again.status_code) == (200, 409)
+        assert (closed.json()["state"], closed.json()["expected_refund_amount"]) == ("closed", "0.00")
+        lines = [{"line_id": order.items[0].public_id, "quantity": 2}]
+        assert erp.post(f"orders/{order.public_id}/returns/", {"reason": "x", "lines": lines}).status_code == 201
+
+
 class TestReading:
     def test_an_order_shows_what_came_back_and_what_was_given_back(
         self, erp: Caller, order: Order, now: datetime

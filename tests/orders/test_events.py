@@ -77,6 +77,7 @@ FIELDS = {
     "order.return.received": ORDER_BLOCK
     | RETURN
     | {"lines", "received_at", "received_by", "is_complete", "void_expected_amount"},
+    "order.return.closed": ORDER_BLOCK | RETURN | {"lines", "closed_at", "closed_by"},
     "order.refund.requested": ORDER_BLOCK
     | REFUND
     | {"payment_gateway", "payment_reference", "requested_at", "requested_by"},
@@ -117,6 +118,10 @@ def send_back(order: Order, now: datetime) -> None:
     opened = returns.open_return(
         order.public_id, wishes=[Wish(line_id, 1)], reason="Too blue", actor="customer", now=now
     )
+    forgotten = returns.open_return(
+        order.public_id, wishes=[Wish(line_id, 1)], reason="Too big", actor="customer", now=now
+    )
+    returns.close(forgotten.public_id, actor="ann", now=now)
     receipts = [Receipt(line_id, 1, "sellable")]
     returns.receive_return(opened.public_id, receipts=receipts, actor="ben", now=now)
     wish = {"amount_minor": 2495, "currency": "EUR", "reason": "Too blue", "return_id": opened.public_id}

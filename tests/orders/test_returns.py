@@ -6,7 +6,7 @@ import pytest
 from django.db import IntegrityError, transaction
 
 from inventory.models import StockLevel, StockMovement
-from orders import fulfilment, returns
+from orders import fulfilment, refunds, returns
 from orders.models import Order, OrderLine, Return, ReturnLine
 from orders.returns import Receipt, Wish
 from orders.transitions import InvalidTransition
@@ -259,12 +259,95 @@ class TestReceive:
         assert (order.refund_pending_minor, order.outstanding_minor) == (2495, 0)
 
 
+class TestClose:
+    def close(self, opened: Return, now: datetime) -> Return:
+        return returns.close(opened.public_id, actor="ann", now=now)
+
+    def test_lets_what_never_came_be_sent_back_again(self, told: Told, data_of: DataOf, now: datetime) -> None:
+        order = deliver_order()
+        opened = send_back(order, 2)
+        with pytest.raises(InvalidTransition, match="0 of 2 × MUG can be sent back"):
+            send_back(order, 2)
+
+        closed = self.close(opened, now)
+
+        assert (closed.state, closed.is_complete, closed.expected_refund_minor) == ("closed", True, 0)
+        assert told(order.public_id)[-1] == "order.return.closed"
+        data = data_of("order.return.closed")
+        assert (data["return_number"], data["closed_by"], data["expected_refund_amount"]) == (
+            opened.number,
+            "ann",
+            "0.00",
+        )
+        assert [(line["sku"], line["quantity"]) for line in data["lines"]] == [("MUG", 2)]
+        again = take_back(send_back(order, 2))
+        assert (again.state, order.lines.get().returned, on_hand()) == ("received", 2, [10])
+
+    def test_keeps_what_has_come(self, data_of: DataOf, now: datetime) -> None:
+        make_product("MUG")
+        order = deliver_order(("MUG", 3))
+        opened = send_back(order, 3)
+        came = [Receipt(order.items[0].public_id, 1, "sellable")]
+        returns.receive_return(opened.public_id, receipts=came, actor="ben", now=now)
+
+        closed = self.close(opened, now)
+
+        assert (closed.expected_refund_minor, data_of("order.return.closed")["lines"][0]["quantity"]) == (2495, 2)
+        assert list(returns.returnable(order).values()) == [2]
+        refund = ask_refund(order, 2495, return_id=opened.public_id)
+        assert refund.units == {order.items[0].public_id: 1}
+
+    def test_awaits_nothing_more(self, now: datetime) -> None:
+        order = deliver_order()
+        opened = self.close(send_back(order, 2), now)
+
+        with pytest.raises(InvalidTransition, match="is closed: 0 of 2 × MUG are awaited, not 1"):
+            returns.receive_return(
+                opened.public_id, receipts=[Receipt(order.items[0].public_id, 1, "sellable")], actor="ben", now=now
+            )
+        with pytest.raises(InvalidTransition, match="is closed: nothing of it is awaited"):
+            self.close(opened, now)
+
+    def test_refuses_what_has_come_as_a_whole(self, told: Told, now: datetime) -> None:
+        order = deliver_order()
+        opened = take_back(send_back(order, 2))
+
+        with pytest.raises(InvalidTransition, match="is received: nothing of it is awaited"):
+            self.close(opened, now)
+
+        assert "order.return.closed" not in told(order.public_id)
+
+    def test_waits_for_a_refund_that_is_under_way(self, now: datetime) -> None:
+        order = deliver_order()
+        opened = send_back(order, 1)
+        refund = ask_refund(order, 2495, return_id=opened.public_id)
+
+        with pytest.raises(InvalidTransition, match="has a refund under way"):
+            self.close(opened, now)
+        refunds.failed(refund.public_id, actor="stripe", now=now)
+        self.close(opened, now)
+
+        assert list(returns.returnable(order).values()) == [2]
+
+    def test_units_that_were_paid_back_are_not_paid_back_again(self, now: datetime) -> None:
+        order = deliver_order()
+        opened = send_back(order, 1)
+        refund = ask_refund(order, 2495, return_id=opened.public_id)
+        refunds.processed(refund.public_id, gateway_reference="re_1", actor="stripe", now=now)
+
+        closed = self.close(opened, now)
+
+        assert (closed.expected_refund_minor, order.lines.get().refunded) == (2495, 1)
+        assert list(returns.returnable(order).values()) == [1]
+
+
 class TestTheDatabase:
     @pytest.mark.parametrize(
         ("model", "changes", "constraint"),
         [
             (ReturnLine, {"sellable": 2}, "return_line_received_within_quantity"),
             (ReturnLine, {"quantity": 0}, "return_line_quantity_positive"),
+            (ReturnLine, {"sellable": 1, "let_go": 1}, "return_line_received_within_quantity"),
             (Return, {"state": "received"}, "return_came_when_received"),
         ],
     )

@@ -7,10 +7,19 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from orders import checkout, couriers, fulfilment, holds
+from orders import checkout, couriers, fulfilment, holds, returns
 from orders.models import Order, Return, Shipment
 from orders.returns import Receipt
-from tests.factories import confirm_order, make_product, pack_order, pay_for, place_order, ship_order
+from tests.factories import (
+    confirm_order,
+    deliver_order,
+    make_product,
+    pack_order,
+    pay_for,
+    place_order,
+    send_back,
+    ship_order,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -306,6 +315,12 @@ class TestCancel:
 
 
 class TestSendBack:
+    def test_says_that_a_closed_return_is_awaited_no_more(self, client: Client) -> None:
+        opened = send_back(deliver_order(now=NOW), now=NOW)
+        returns.close(opened.public_id, actor="ann", now=NOW)
+
+        assert f"Return {opened}: it has not arrived, and we expect no more of it" in read(client, opened.order)
+
     REASON = "It does not fit"
 
     @pytest.fixture

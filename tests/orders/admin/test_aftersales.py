@@ -188,6 +188,28 @@ class TestReceivingReturns:
         assert page.redirect_chain[-1][0] == f"{ORDERS}{opened.order.pk}/change/"
 
 
+class TestClosingReturns:
+    def test_is_offered_while_something_is_awaited(self, staff: Client, told: Told, now: datetime) -> None:
+        opened = send_back(deliver_order(now=now), now=now)
+        page = f"{ORDERS}{opened.order.pk}/change/"
+        assert f'action="{RETURNS}{opened.pk}/close/"' in staff.get(page).content.decode()
+
+        answer = staff.post(f"{RETURNS}{opened.pk}/close/", follow=True)
+
+        opened.refresh_from_db()
+        assert (said(answer), opened.state) == ([f"Closed: {opened}."], "closed")
+        assert told(opened.order.public_id)[-1] == "order.return.closed"
+        assert "/close/" not in staff.get(page).content.decode()
+        assert f"Return closed: {opened}" in staff.get(page).content.decode()
+
+    def test_of_what_has_come_is_refused_in_words(self, staff: Client, now: datetime) -> None:
+        opened = take_back(send_back(deliver_order(now=now), now=now), now=now)
+
+        answer = staff.post(f"{RETURNS}{opened.pk}/close/", follow=True)
+
+        assert said(answer) == [f"Return {opened} is received: nothing of it is awaited."]
+
+
 class TestRefunding:
     def test_is_prefilled_with_what_the_return_that_came_is_worth(self, staff: Client, now: datetime) -> None:
         order = deliver_order(now=now)
@@ -309,6 +331,7 @@ class TestPermissions:
         [
             (f"{RETURNS}open/?order={{order}}", "return_order"),
             (f"{RETURNS}receive/?return={{opened}}", "return_order"),
+            (f"{RETURNS}{{opened}}/close/", "return_order"),
             (f"{REFUNDS}ask/?order={{order}}", "refund_order"),
             (f"{REFUNDS}settle/?refund={{refund}}", "refund_order"),
         ],
