@@ -111,7 +111,7 @@ def _at_risk(now: datetime) -> Q:
 def _is_to_leave() -> Q:
     """Not all of it has left."""
     waiting = OrderLine.objects.filter(order=OuterRef("pk"), shipped__lt=F("quantity") - F("cancelled"))
-    return Q(fulfilment_status__in=_TO_LEAVE) & Exists(waiting)
+    return Q(Exists(waiting), fulfilment_status__in=_TO_LEAVE)
 
 
 def _pledged(order: Order) -> Window:

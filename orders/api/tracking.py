@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.http import HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
@@ -29,7 +29,7 @@ class TokenHolderView(APIView):
     def default_response_headers(self) -> dict[str, str]:
         return super().default_response_headers | {"Access-Control-Allow-Origin": "*"}
 
-    def options(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+    def options(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Response:
         """Before a page of another origin may POST JSON, its browser asks."""
         headers = {
             "Access-Control-Allow-Methods": ", ".join(self.allowed_methods),
