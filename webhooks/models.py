@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
-from webhooks import catalogue, retry
+from webhooks import catalogue, lookups, retry
 from webhooks.fields import EncryptedJSONField, PositionField, PublicIdField
 
 SECOND = timedelta(seconds=1)
@@ -168,7 +168,7 @@ class Event(models.Model):
     position = PositionField()
     type = models.CharField(max_length=100)
     subject = models.CharField(max_length=100)
-    label = models.CharField(max_length=200, db_index=True)
+    label = models.CharField(max_length=200)
     sequence = models.PositiveBigIntegerField()
     body = models.TextField()
     occurred_at = models.DateTimeField()
@@ -178,6 +178,7 @@ class Event(models.Model):
         constraints = [models.UniqueConstraint("subject", "sequence", name="event_sequence_once_per_subject")]
         indexes = [
             models.Index(F("type"), F("id").desc(), name="event_by_type"),
+            models.Index("label", F("id").desc(), name="event_by_label"),
             models.Index("created_at", name="event_by_time"),
             models.Index("position", "id", name="event_feed"),
             models.Index("type", "position", "id", name="event_feed_by_type"),
@@ -205,7 +206,7 @@ class Delivery(models.Model):
         LATE = 1
 
     public_id = PublicIdField("dlv")
-    event = models.ForeignKey(Event, on_delete=models.CASCADE, related_name="deliveries")
+    event = models.ForeignKey(Event, on_delete=models.CASCADE, related_name="deliveries", db_index=False)
     subscription = models.ForeignKey(Subscription, on_delete=models.CASCADE, related_name="deliveries", db_index=False)
     # Copied from the event, so that the log filters and the engine orders by one index.
     event_type = models.CharField(max_length=100)
@@ -257,6 +258,7 @@ class Delivery(models.Model):
             models.Index("label", F("id").desc(), name="delivery_by_label"),
             models.Index("subject", F("id").desc(), name="delivery_by_subject"),
             models.Index("created_at", name="delivery_by_time"),
+            *lookups.INDEXES,
         ]
 
     def __str__(self) -> str:
