@@ -29,21 +29,28 @@ class ReplayCommand(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("name", help="the subscription's name, or its id (sub_…)")
         parser.add_argument("--since", type=moment, required=True, help="date or moment (UTC); nothing older is sent")
+        parser.add_argument("--until", type=moment, help="date or moment (UTC); nothing of it or later is sent")
         how = parser.add_mutually_exclusive_group()
         how.add_argument("--dry-run", action="store_true", help="only count")
         how.add_argument("--wait", action="store_true", help="show how far it has come, until all are on their way")
 
-    def handle(self, *, name: str, since: datetime, dry_run: bool, wait: bool, **_: Any) -> None:
+    def handle(
+        self, *, name: str, since: datetime, until: datetime | None, dry_run: bool, wait: bool, **_: Any
+    ) -> None:
         subscription = _find(name)
-        if dry_run:
-            planned = replay.plan(self.kind, subscription, since=since)
-            self._tell(f"{planned.total} would be sent to {subscription}.", planned)
-            return
         try:
-            started = replay.start(self.kind, subscription, since=since, by="manage.py", now=timezone.now())
+            if dry_run:
+                planned = replay.plan(self.kind, subscription, since=since, until=until)
+                self._tell(f"{planned.counted} would be sent to {subscription}.", planned)
+            else:
+                self._start(subscription, since=since, until=until, wait=wait)
         except ReplayRefused as error:
             raise CommandError(str(error)) from None
-        self._tell(f"{started.total} are sent to {subscription}, behind live traffic, by the queue cluster.", started)
+
+    def _start(self, subscription: Subscription, *, since: datetime, until: datetime | None, wait: bool) -> None:
+        by, now = "manage.py", timezone.now()
+        started = replay.start(self.kind, subscription, since=since, until=until, by=by, now=now)
+        self._tell(f"{started.counted} are sent to {subscription}, behind live traffic, by the queue cluster.", started)
         if wait:
             self._watch(started)
 

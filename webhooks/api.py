@@ -177,14 +177,24 @@ class RecoverView(SubscriptionVerbView):
 
     @extend_schema(request=RecoverBody, responses={200: ReplaySerializer, 202: ReplaySerializer})
     def post(self, request: Request, public_id: str) -> Response:
-        """Sends again what failed, or what it never had, since a moment: behind live traffic, nothing twice."""
+        """Sends again what failed, or what it never had, of a time: behind live traffic, nothing twice."""
         subscription = self.subscription(public_id)
         body = RecoverBody.read(request)
-        kind, since = body["kind"], body["since"]
+        kind, span = body["kind"], {"since": body["since"], "until": body.get("until")}
         if body["dry_run"]:
-            return Response(ReplaySerializer(replay.plan(kind, subscription, since=since)).data)
-        started = replay.start(kind, subscription, since=since, by=str(request.user), now=timezone.now())
+            return Response(ReplaySerializer(replay.plan(kind, subscription, **span)).data)
+        started = replay.start(kind, subscription, **span, by=str(request.user), now=timezone.now())
         return Response(ReplaySerializer(started).data, status=202)
+
+
+class CancelRecoveryView(SubscriptionVerbView):
+    @extend_schema(request=None, responses=ReplaySerializer)
+    def post(self, request: Request, public_id: str, replay_id: str) -> Response:
+        """Ends it: what it has put on its way goes out, what is left is not sent. A conflict once it has ended."""
+        running = get_object_or_404(Replay, subscription=self.subscription(public_id), public_id=replay_id)
+        replay.cancel(running, by=str(request.user), now=timezone.now())
+        running.refresh_from_db()
+        return Response(ReplaySerializer(running).data)
 
 
 class EventTypesView(APIView):

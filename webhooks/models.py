@@ -310,15 +310,18 @@ class Replay(models.Model):
     # What somebody may ask for; what was skipped is put back by `subscriptions.resume`.
     ASKED_FOR = [(kind.value, kind.label) for kind in (Kind.FAILED, Kind.MISSING)]
 
+    public_id = PublicIdField("rpl")
     subscription = models.ForeignKey(Subscription, on_delete=models.CASCADE, related_name="replays")
     kind = models.CharField(max_length=10, choices=Kind)
     since = models.DateTimeField()
     # Not included. None: up to when it was started.
     until = models.DateTimeField(null=True)
-    # Keys of deliveries, or of events: how far it has come, and where it ends.
+    # Keys of deliveries, or of events: how far it has looked, and where it ends.
     after_id = models.BigIntegerField(default=0)
     until_id = models.BigIntegerField()
     total = models.PositiveIntegerField(help_text="How many there were to send when it was started.")
+    # False: counting ended at `total`, and there may be more. Made true by the end.
+    is_exact = models.BooleanField(default=True)
     # Events written within this span are neither counted nor sent: `Subscription.pruned_from` says why.
     left_out_from = models.DateTimeField(null=True)
     left_out_until = models.DateTimeField(null=True)
@@ -327,12 +330,18 @@ class Replay(models.Model):
     started_at = models.DateTimeField()
     advanced_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
+    # Who ended it before its end.
+    cancelled_by = models.CharField(max_length=150, blank=True)
 
     class Meta:
         indexes = [models.Index("id", name="replay_running", condition=Q(finished_at=None))]
 
     def __str__(self) -> str:
-        return f"{self.done} of {self.total}"
+        return f"{self.done:,} of {max(self.total, self.done):,}{'' if self.is_exact else ' or more'}"
+
+    @property
+    def counted(self) -> str:
+        return f"{self.total:,}{'' if self.is_exact else ' or more'}"
 
     @property
     def left_out(self) -> dict[str, datetime | None] | None:

@@ -1,19 +1,20 @@
 """Sending again what was sent, failed or was skipped, and sending what a subscription was never owed."""
 
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from webhooks import broker, catalogue, compaction, conditions
+from webhooks import broker, catalogue, compaction, conditions, retention
 from webhooks.errors import DomainError
 from webhooks.events import TEST
 from webhooks.models import Delivery, Event, Replay, Subscription
 from webhooks.outbox import new_delivery
+from webhooks.standing import COUNTED_TO
 from webhooks.timers import every
 
 State = Delivery.State
@@ -25,6 +26,9 @@ PACE = timedelta(seconds=2)
 PATIENCE = timedelta(minutes=5)
 # A transaction that was under way when a subscription changed may have read it as it was before.
 SETTLING = timedelta(minutes=1)
+# Keys and moments rise together, but for transactions that took a while, and machines whose clocks differ.
+SPREAD = timedelta(hours=1)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # How many events it looks at for those that meet a subscription's conditions.
 LOOK_AHEAD = 2_000
 # Never sent, or failed in its present run of the schedule: one that was put back already is in a new run.
@@ -34,7 +38,7 @@ _RECOVERABLE = Q(state__in=[State.PARKED, State.SKIPPED]) | Q(
 
 
 class ReplayRefused(DomainError):
-    """The delivery cannot be sent again as things stand."""
+    """It cannot be sent again, or stopped, as things stand."""
 
     code = "replay_refused"
 
@@ -140,9 +144,14 @@ _WANTED: dict[str, Callable[[Subscription, datetime, datetime | None], QuerySet[
 
 
 def plan(kind: str, subscription: Subscription, *, since: datetime, until: datetime | None = None) -> Replay:
-    """What `start` would send, counted. Not saved."""
-    total, last = _extent(kind, subscription, since, until)
-    planned = Replay(subscription=subscription, kind=kind, since=since, until=until, until_id=last, total=total)
+    """What `start` would send, counted up to COUNTED_TO. Not saved. Raises ReplayRefused."""
+    if until is not None and until <= since:
+        raise ReplayRefused("It would end before it begins.")
+    planned = Replay(subscription=subscription, kind=kind, since=since, until=until)
+    rows = Event if kind == Replay.Kind.MISSING else Delivery
+    planned.after_id = retention.last_before(rows, max(since, EPOCH) - SPREAD)
+    planned.until_id = rows._default_manager.order_by("-pk").values_list("pk", flat=True).first() or 0
+    planned.total, planned.is_exact = _count(planned)
     if kind == Replay.Kind.MISSING:
         _leave_out_forgotten(planned)
     return planned
@@ -155,7 +164,8 @@ def start(
     _require_receiver(subscription)
     started = plan(kind, subscription, since=since, until=until)
     started.started_by, started.started_at = by, now
-    started.finished_at = None if started.total or _may_grow(started, now) else now
+    is_empty = started.is_exact and not started.total
+    started.finished_at = now if is_empty and not _may_grow(started, now) else None
     started.save()
     return started
 
@@ -165,13 +175,27 @@ def _may_grow(replay: Replay, now: datetime) -> bool:
     return replay.kind == Replay.Kind.SKIPPED and replay.until is not None and now < replay.until
 
 
-def _extent(kind: str, subscription: Subscription, since: datetime, until: datetime | None) -> tuple[int, int]:
-    """How many there are, and the key of the last."""
-    if kind == Replay.Kind.MISSING and subscription.conditions:
-        keys = [event.pk for event in missing(subscription, since=since, until=until)]
-        return len(keys), max(keys, default=0)
-    found = _WANTED[kind](subscription, since, until).aggregate(total=Count("pk"), last=Max("pk"))
-    return found["total"], found["last"] or 0
+def _count(planned: Replay) -> tuple[int, bool]:
+    """How many there are, and whether that is all: a count is asked for by a request.
+
+    Where there are conditions to check, COUNTED_TO is how many events it reads.
+    """
+    found = _wanted(planned)[:COUNTED_TO]
+    if not (asked := _asked(planned)):
+        total = found.count()
+        return total, total < COUNTED_TO
+    met = [conditions.hold_of(asked, event) for event in found.iterator()]
+    return sum(met), len(met) < COUNTED_TO
+
+
+def _wanted(replay: Replay) -> QuerySet[Any]:
+    """What is ahead of it, in order; as far as the database can tell."""
+    wanted = _WANTED[replay.kind](replay.subscription, replay.since, replay.until)
+    return wanted.filter(pk__gt=replay.after_id).order_by("pk")
+
+
+def _asked(replay: Replay) -> list[conditions.Condition]:
+    return replay.subscription.conditions if replay.kind == Replay.Kind.MISSING else []
 
 
 def _leave_out_forgotten(planned: Replay) -> None:
@@ -189,6 +213,13 @@ def caveat(planned: Replay) -> str:
         f"Events from {planned.left_out_from:%Y-%m-%d %H:%M} to {planned.left_out_until:%Y-%m-%d %H:%M} UTC are left"
         " out: deliveries of that time are forgotten, so nobody can tell which of them it never had."
     )
+
+
+def cancel(running: Replay, *, by: str, now: datetime) -> None:
+    """What it has put back already goes out all the same. Raises ReplayRefused."""
+    if not Replay.objects.filter(pk=running.pk, finished_at=None).update(finished_at=now, cancelled_by=by):
+        raise ReplayRefused("It has ended already.")
+    running.finished_at, running.cancelled_by = now, by
 
 
 @every(PACE.total_seconds())
@@ -209,7 +240,7 @@ def advance_one(replay_id: int, *, now: datetime) -> None:
     if _must_wait(replay, now):
         return
     _send_batch(replay, now=now)
-    replay.save(update_fields=["after_id", "done", "advanced_at", "finished_at"])
+    replay.save(update_fields=["after_id", "done", "advanced_at", "finished_at", "total", "is_exact"])
     broker.ring()
 
 
@@ -255,7 +286,7 @@ def _is_settled(replay: Replay) -> bool:
 
 def _next_batch(replay: Replay, now: datetime) -> list[Any]:
     """Up to BATCH of what is left; keeps how far it has looked for them, and whether that was the end."""
-    asked = replay.subscription.conditions if replay.kind == Replay.Kind.MISSING else []
+    asked = _asked(replay)
     look_ahead = LOOK_AHEAD if asked else BATCH
     seen = list(_left(replay, now)[:look_ahead])
     batch = list(islice((row for row in seen if not asked or conditions.hold_of(asked, row)), BATCH))
@@ -263,17 +294,25 @@ def _next_batch(replay: Replay, now: datetime) -> list[Any]:
         replay.after_id = (batch if len(batch) == BATCH else seen)[-1].pk
     is_end = not seen if replay.kind == Replay.Kind.SKIPPED else len(seen) < look_ahead and len(batch) < BATCH
     if is_end and not _may_grow(replay, now):
-        replay.finished_at = now
+        _end(replay, len(batch), now)
     return batch
 
 
+def _end(replay: Replay, last: int, now: datetime) -> None:
+    """With the `last` few that are about to be sent."""
+    replay.finished_at = now
+    if not replay.is_exact:
+        replay.total, replay.is_exact = replay.done + last, True
+
+
 def _left(replay: Replay, now: datetime) -> QuerySet[Any]:
-    wanted = _WANTED[replay.kind](replay.subscription, replay.since, replay.until).order_by("pk")
-    ahead = wanted.filter(pk__gt=replay.after_id)
+    ahead = _wanted(replay)
     if replay.kind != Replay.Kind.SKIPPED:
         return ahead.filter(pk__lte=replay.until_id)
     # A transaction that was under way may have added some that it has passed.
-    return ahead if _may_grow(replay, now) or ahead.exists() else wanted
+    if _may_grow(replay, now) or ahead.exists():
+        return ahead
+    return _skipped(replay.subscription, replay.since, replay.until).order_by("pk")
 
 
 def _delivery(event: Event, subscription: Subscription, now: datetime) -> Delivery:

@@ -47,14 +47,14 @@ def _batches(now: datetime) -> Iterator[None]:
     for subscription in Subscription.with_deleted.filter(deleted_at__isnull=False):
         yield from _forget_subscription(subscription)
     for state, (column, kept) in _KEPT.items():
-        last = _last_before(Delivery, now - kept)
+        last = last_before(Delivery, now - kept)
         old = Delivery.objects.filter(**{f"{column}__lt": now - kept}, state=state, pk__lte=last)
         while _forget_deliveries(old):
             yield
     yield from _forget_events(now - KEEP_EVENTS)
 
 
-def _last_before(model: type[Model], moment: datetime) -> int:
+def last_before(model: type[Model], moment: datetime) -> int:
     """The key of the last row made before it. Keys and moments rise together, and the log is indexed by key."""
     made_before = model._default_manager.filter(created_at__lt=moment).order_by("-created_at", "-pk")
     return made_before.values_list("pk", flat=True).first() or 0
@@ -87,7 +87,7 @@ def _remember_span(batch: Sequence[int]) -> None:
 
 
 def _forget_events(moment: datetime) -> Iterator[None]:
-    after, last = 0, _last_before(Event, moment)
+    after, last = 0, last_before(Event, moment)
     while after < last:
         after = _forget_some_events(after, last)
         yield

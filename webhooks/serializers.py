@@ -194,12 +194,18 @@ class ResumeBody(Body):
 
 class RecoverBody(Body):
     since = Moment(help_text="Nothing older is sent.")
+    until = Moment(required=False, allow_null=True, help_text="Nothing of that moment or later is sent. Absent: now.")
     kind = serializers.ChoiceField(
         Replay.ASKED_FOR,
         default=Replay.Kind.FAILED,
         help_text="failed: what failed, was parked or skipped. missing: events it never had a delivery of.",
     )
     dry_run = serializers.BooleanField(default=False, help_text="true: only count.")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if attrs.get("until") is not None and attrs["until"] <= attrs["since"]:
+            raise serializers.ValidationError({"until": "This is not after `since`."}, code="out_of_range")
+        return attrs
 
 
 class SpanSerializer(serializers.Serializer[Any]):
@@ -210,7 +216,11 @@ class SpanSerializer(serializers.Serializer[Any]):
 
 
 class ReplaySerializer(serializers.ModelSerializer[Replay]):
+    id = serializers.SerializerMethodField(help_text="null: they were only counted.")
     count = serializers.IntegerField(source="total", help_text="How many there were when it was started.")
+    is_exact = serializers.BooleanField(
+        help_text="false: counting ended at `count`, and there may be more; the end of the run tells."
+    )
     done = serializers.IntegerField(help_text="How many of them are on their way.")
     left_out = SpanSerializer(
         allow_null=True,
@@ -221,7 +231,23 @@ class ReplaySerializer(serializers.ModelSerializer[Replay]):
 
     class Meta:
         model = Replay
-        fields = ("kind", "since", "count", "done", "left_out", "started_by", "started_at", "finished_at")
+        fields = (
+            "id",
+            "kind",
+            "since",
+            "until",
+            "count",
+            "is_exact",
+            "done",
+            "left_out",
+            "started_by",
+            "started_at",
+            "finished_at",
+            "cancelled_by",
+        )
+
+    def get_id(self, replay: Replay) -> str | None:
+        return replay.public_id if replay.pk else None
 
 
 class ReplaysSerializer(serializers.Serializer[Any]):

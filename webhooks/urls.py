@@ -18,6 +18,11 @@ urlpatterns = [
     ),
     path(f"{SUBSCRIPTION}pause/", api.PauseView.as_view(), name="subscription-pause"),
     path(f"{SUBSCRIPTION}recover/", api.RecoverView.as_view(), name="subscription-recover"),
+    path(
+        f"{SUBSCRIPTION}recover/<str:replay_id>/cancel/",
+        api.CancelRecoveryView.as_view(),
+        name="subscription-recover-cancel",
+    ),
     path(f"{SUBSCRIPTION}resume/", api.ResumeView.as_view(), name="subscription-resume"),
     path("events/", api.EventsView.as_view(), name="events"),
     path("events/stream", api.EventsStreamView.as_view(), name="events-stream"),

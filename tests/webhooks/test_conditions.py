@@ -325,6 +325,19 @@ class TestWhoeverAsksLater:
         assert replay.count_missing(pos, since=since) == 0
         assert audit.audit(now=now).findings == []
 
+    def test_a_count_reads_only_so_many_events(
+        self, pos: Subscription, now: datetime, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Those of its types that were written then, whether they meet the conditions or not."""
+        monkeypatch.setattr(replay, "COUNTED_TO", 3)
+
+        planned = replay.plan("missing", pos, since=now - timedelta(hours=1))
+        assert (planned.total, planned.is_exact) == (1, False)
+
+        started = replay.replay_missing(pos, since=now - timedelta(hours=1), by="ann", now=now)
+        replay.advance_one(started.pk, now=now)
+        assert str(Replay.objects.get()) == "1 of 1"
+
     def test_a_replay_sends_no_more_than_a_batch_at_once(
         self, pos: Subscription, now: datetime, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -199,6 +199,50 @@ class TestRecover:
 
         assert seen == [("2 of 5", False), ("4 of 5", False), ("5 of 5", True)]
 
+    def test_counts_up_to_a_bound_and_its_end_tells_how_many_there_were(
+        self, since: datetime, now: datetime, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(replay, "COUNTED_TO", 3)
+        monkeypatch.setattr(replay, "BATCH", 2)
+        subscription = make_subscription()
+        happen_often(5, subjects=5)
+        Delivery.objects.update(state="parked", next_attempt_at=None)
+        started = replay.recover(subscription, since=since, by="ann", now=now)
+
+        seen = [str(started)]
+        for n in range(3):
+            replay.advance_one(started.pk, now=now + n * replay.PACE)
+            Delivery.objects.filter(state="pending").update(state="delivered", next_attempt_at=None)
+            seen.append(str(Replay.objects.get()))
+
+        assert seen == ["0 of 3 or more", "2 of 3 or more", "4 of 4 or more", "5 of 5"]
+
+    def test_begins_where_its_time_does(self, subscription: Subscription, since: datetime, now: datetime) -> None:
+        """Not at the first row of the log."""
+        old = list(Delivery.objects.order_by("id").values_list("pk", flat=True)[:2])
+        Delivery.objects.filter(pk__in=old).update(created_at=now - timedelta(days=1))
+
+        started = replay.recover(subscription, since=since, by="ann", now=now)
+
+        newest = Delivery.objects.latest("id").pk
+        assert (started.after_id, started.until_id, started.total) == (old[-1], newest, 1)
+
+    def test_goes_on_after_a_while_though_nothing_is_worked_off(
+        self, since: datetime, now: datetime, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """One subject may keep all that was put back: those of others are not to wait for it for ever."""
+        monkeypatch.setattr(replay, "BATCH", 1)
+        subscription = make_subscription()
+        happen_often(2, subjects=2)
+        Delivery.objects.update(state="parked", next_attempt_at=None)
+        started = replay.recover(subscription, since=since, by="ann", now=now)
+        advance(now, times=2)
+        assert Replay.objects.get().done == 1
+
+        replay.advance_one(started.pk, now=now + replay.PATIENCE)
+
+        assert Replay.objects.get().done == 2
+
     def test_waits_while_the_receiver_has_not_worked_the_last_batch_off(
         self, since: datetime, now: datetime, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -386,6 +430,17 @@ class TestCommands:
 
         assert capsys.readouterr().out.startswith("1 are sent to ERP")
         assert Replay.objects.get().kind == "missing"
+
+    def test_take_until(self, now: datetime, capsys: pytest.CaptureFixture[str]) -> None:
+        make_subscription()
+        happen()
+        Delivery.objects.update(state="parked", next_attempt_at=None)
+
+        call_command("recover", "ERP", "--since", "2026-01-01", "--until", f"{now:%Y-%m-%d}", "--dry-run")
+
+        assert capsys.readouterr().out == "0 would be sent to ERP.\n"
+        with pytest.raises(CommandError, match="It would end before it begins"):
+            call_command("recover", "ERP", "--since", "2026-01-02", "--until", "2026-01-01")
 
     def test_say_what_they_leave_out(self, now: datetime, capsys: pytest.CaptureFixture[str]) -> None:
         make_subscription()

@@ -61,6 +61,38 @@ def test_says_when_there_is_nothing_to_send(staff: Client, page: str, since: str
     assert "<strong>" not in shown.partition('id="content-main"')[2]
 
 
+def test_sends_nothing_of_until_or_later(staff: Client, page: str, since: str, now: datetime) -> None:
+    until = f"{now - timedelta(minutes=1):%Y-%m-%dT%H:%M}"
+
+    shown = staff.get(page, {"kind": "failed", "since": since, "until": until}).content.decode()
+    staff.post(page, {"kind": "failed", "since": since, "until": until})
+
+    assert "There is nothing to send" in shown
+    assert (Replay.objects.get().total, Replay.objects.get().until is None) == (0, False)
+
+
+def test_refuses_to_end_before_it_begins(staff: Client, page: str, since: str) -> None:
+    answer = staff.post(page, {"kind": "failed", "since": since, "until": since})
+
+    assert "This is not after the moment it begins with." in answer.content.decode()
+    assert not Replay.objects.exists()
+
+
+def test_stops_one_that_is_under_way(staff: Client, page: str, since: str, now: datetime) -> None:
+    staff.post(page, {"kind": "failed", "since": since})
+    stop = f"{page}{Replay.objects.get().pk}/cancel/"
+    assert f'action="{stop}"' in staff.get(page).content.decode()
+
+    answer = staff.post(stop, follow=True).content.decode()
+    again = staff.post(stop, follow=True).content.decode()
+    replay.advance_one(Replay.objects.get().pk, now=now)
+
+    assert "Stopped. What is on its way already goes out." in answer
+    assert "0 of 1, stopped by ann" in answer
+    assert "It has ended already." in again
+    assert Delivery.objects.get().state == "parked"
+
+
 def test_says_what_nobody_can_tell_any_more(staff: Client, page: str, since: str, now: datetime) -> None:
     Subscription.objects.update(pruned_from=now, pruned_until=now)
 
@@ -93,4 +125,5 @@ def test_is_not_for_those_who_may_only_look(page: str, since: str) -> None:
 
     assert viewer.get(page).status_code == 403
     assert viewer.post(page, {"kind": "failed", "since": since}).status_code == 403
+    assert viewer.post(f"{page}1/cancel/").status_code == 403
     assert not Replay.objects.exists()
