@@ -6,9 +6,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+
+import psutil
 
 from benchmarks import harness
 
@@ -30,31 +32,32 @@ Reply = tuple[float, float]
 
 @contextmanager
 def web(environment: dict[str, str]) -> Iterator[int]:
-    """The program's own web server; its port."""
+    """The program's own web servers, as `manage.py up --web-processes 2` runs them; their port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    server = ["uvicorn", "commerce.asgi:application", "--port", str(port), "--workers", str(WEB_PROCESSES)]
-    options = ["--lifespan", "off", "--log-level", "warning", "--no-server-header"]
-    process = subprocess.Popen([sys.executable, "-m", *server, *options], cwd=harness.ROOT, env=environment)
+    command = [sys.executable, "-m", "commerce.web", "--port", str(port), "--shared"]
+    servers = [subprocess.Popen(command, cwd=harness.ROOT, env=environment) for _ in range(WEB_PROCESSES)]
     try:
-        _wait_for(port)
+        _wait_for(servers, port)
         yield port
     finally:
-        process.terminate()
-        process.wait(20)
+        for server in servers:
+            server.terminate()
+        for server in servers:
+            server.wait(20)
 
 
-def _wait_for(port: int) -> None:
+def _wait_for(servers: Sequence["subprocess.Popen[bytes]"], port: int) -> None:
     ends = time.monotonic() + 60
-    while time.monotonic() < ends:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
-    raise TimeoutError("The web server does not listen.")
+    while not all(_listens(server.pid, port) for server in servers):
+        if time.monotonic() > ends:
+            raise TimeoutError("Not all web servers listen.")
+        time.sleep(0.1)
+
+
+def _listens(pid: int, port: int) -> bool:
+    return any(each.laddr.port == port for each in psutil.Process(pid).net_connections("tcp"))
 
 
 def cart(n: int, *, one_sku: bool) -> bytes:

@@ -118,8 +118,10 @@ def is_listening(port: int, host: str = "127.0.0.1") -> bool:
     return True
 
 
-def web(*, host: str, port: int) -> Child:
-    return Child("web", ["commerce.web", "--host", host, "--port", str(port)])
+def web(*, host: str, port: int, count: int = 1) -> list[Child]:
+    """`count` web servers, who share the port if there are several."""
+    command = ["commerce.web", "--host", host, "--port", str(port), *(["--shared"] if count > 1 else [])]
+    return [Child("web", command) for _ in range(count)]
 
 
 def cluster() -> Child:

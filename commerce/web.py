@@ -23,6 +23,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--shared", action="store_true", help="the port is other web servers' too, who take turns")
     options = parser.parse_args()
     allow_open_files(STREAMS_AND_MORE)
     config = uvicorn.Config(
@@ -34,7 +35,13 @@ def main() -> None:
         log_level="warning",
         server_header=False,
     )
-    Server(config).run()
+    Server(config).run(sockets=[shared_socket(options.host, options.port)] if options.shared else None)
+
+
+def shared_socket(host: str, port: int) -> socket.socket:
+    """Of several that listen on it, each new connection is given to one by the kernel (SO_REUSEPORT, socket(7))."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=2048, reuse_port=True)
 
 
 def allow_open_files(wanted: int) -> None:

@@ -101,6 +101,13 @@ def test_mails_that_no_queue_cluster_is_left(tmp_path: Path) -> None:
     assert "To: root@example.com" in sent
 
 
+def listening_to(port: int, up: subprocess.Popen[str]) -> list[psutil.Process] | None:
+    """The two web servers, once both listen."""
+    children = psutil.Process(up.pid).children()
+    found = [child for child in children if any(each.laddr.port == port for each in child.net_connections("tcp"))]
+    return found if len(found) == 2 else None
+
+
 class TestUp:
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
     def test_serves_until_a_signal_and_leaves_no_child(self, start: Start, number: signal.Signals) -> None:
@@ -126,6 +133,22 @@ class TestUp:
         (web,) = psutil.Process(up.pid).children()
 
         assert web.environ()["BASE_URL"] == f"http://localhost:{port}"
+
+    def test_serves_by_several_processes_of_which_one_may_die(self, start: Start) -> None:
+        port = free_port()
+        up = start("--port", str(port), "--web-only", "--web-processes", "2")
+        wait_until(port, "healthz")
+        one, other = wait_for(lambda: listening_to(port, up), what="two web servers")
+
+        one.kill()
+        one.wait(10)
+
+        for _ in range(20):
+            wait_until(port, "healthz")
+        assert other.is_running()
+        assert one not in wait_for(lambda: listening_to(port, up), what="two web servers")
+        up.terminate()
+        assert outcome(up)[0] == 0
 
     def test_starts_a_child_that_died_again(self, start: Start) -> None:
         port = free_port()

@@ -139,7 +139,7 @@ class Command(BaseCommand):
             children.append(child)
             self.ledger.follow(child)
         port = processes.free_port()
-        children.append(processes.web(host="127.0.0.1", port=port))
+        children += processes.web(host="127.0.0.1", port=port)
         children.append(processes.cluster())
         wait_until_ready(port, since=timezone.now())
         return Api(f"http://127.0.0.1:{port}")

@@ -26,9 +26,12 @@ class Command(BaseCommand):
         only = parser.add_mutually_exclusive_group()
         only.add_argument("--web-only", action="store_true", help="no queue cluster")
         only.add_argument("--worker-only", action="store_true", help="no web server")
+        parser.add_argument("--web-processes", type=number_of_processes, default=1, help="web servers on the port")
         parser.add_argument("--demo", action="store_true", help="with a demo store and a receiver to watch")
 
-    def handle(self, *, host: str, port: int, web_only: bool, worker_only: bool, demo: bool, **_: Any) -> None:
+    def handle(
+        self, *, host: str, port: int, web_only: bool, worker_only: bool, web_processes: int, demo: bool, **_: Any
+    ) -> None:
         stop = processes.stop_event()
         web_port = None if worker_only else port
         self.inbox_port = port + 1 if demo else None
@@ -46,7 +49,7 @@ class Command(BaseCommand):
             if self.inbox_port:
                 children.append(self._start_inbox(self.inbox_port))
             if web_port:
-                children.append(processes.web(host=host, port=web_port))
+                children += processes.web(host=host, port=web_port, count=web_processes)
             if not web_only:
                 children.append(processes.cluster())
             Thread(target=alarms.watch_for_silence, args=(stop,), daemon=True).start()
@@ -105,6 +108,13 @@ def port_number(text: str) -> int:
     if not 1 <= port <= 65_534:
         raise ValueError
     return port
+
+
+def number_of_processes(text: str) -> int:
+    count = int(text)
+    if not 1 <= count <= 64:
+        raise ValueError
+    return count
 
 
 def require_free(host: str, port: int) -> None:
