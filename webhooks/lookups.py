@@ -96,7 +96,9 @@ def made_since(rows: QuerySet[Row], moment: datetime) -> QuerySet[Row]:
 def made_until(rows: QuerySet[Row], moment: datetime) -> QuerySet[Row]:
     """Those before that moment, likewise: the walk by key begins there."""
     later = rows.model._default_manager.filter(created_at__gte=_moved(moment, LATENESS)).order_by("created_at")
-    return rows.filter(created_at__lt=moment, pk__lt=Coalesce(Subquery(later.values("pk")[:1]), MAX_KEY))
+    return rows.filter(
+        created_at__lt=moment, pk__lt=Coalesce(Subquery(later.values("pk")[:1]), Value(MAX_KEY, BigIntegerField()))
+    )
 
 
 def _moved(moment: datetime, by: timedelta) -> datetime:
