@@ -8,7 +8,7 @@ from django.db import connection, transaction
 
 from tests.receiver import Answer, Receiver
 from tests.webhooks.factories import crank, happen, happen_often, make_due, make_subscription
-from webhooks import claims, delivery, retry, transport
+from webhooks import claims, connections, delivery, retry, transport
 from webhooks.claims import LEASE, Claimed
 from webhooks.delivery import Sent
 from webhooks.events import TEST, Ping
@@ -444,7 +444,7 @@ class TestRecoverLeases:
         assert Attempt.objects.count() == 1
 
     def test_comes_after_the_worst_attempt_by_a_margin(self) -> None:
-        assert (transport.CONNECT_TIMEOUT_S, transport.DEADLINE_S) == (5, 15)
+        assert (connections.CONNECT_TIMEOUT_S, transport.DEADLINE_S) == (5, 15)
         # The deadline is looked after in ticks, and what came of it may have to wait for the database.
         assert timedelta(seconds=transport.DEADLINE_S) * 2 <= LEASE
 
