@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.db import IntegrityError, connection
+from django.db.models import QuerySet
 from django.db.models.sql.compiler import SQLCompiler
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -22,16 +23,18 @@ def fields_of(row: Any) -> dict[str, Any]:
     return {name: value for name, value in vars(row).items() if not name.startswith("_")}
 
 
+def deliveries_of(subject: str) -> QuerySet[Delivery]:
+    return Delivery.objects.select_related("event", "subscription").filter(subject=subject)
+
+
 class TestPrepared:
     def test_gives_the_rows_the_queryset_gives(self) -> None:
         make_subscription(name="One", headers={"x-key": "s3cret"})
         make_subscription(name="Two")
         happen("sub_1")
-        build = lambda subject: Delivery.objects.select_related("event", "subscription").filter(subject=subject)  # noqa: E731
+        rows = Prepared(deliveries_of)("sub_1")
 
-        rows = Prepared(build)("sub_1")
-
-        expected = list(build("sub_1"))
+        expected = list(deliveries_of("sub_1"))
         assert len(rows) == 2
         assert list(map(fields_of, rows)) == list(map(fields_of, expected))
         assert [fields_of(row.subscription) for row in rows] == [fields_of(row.subscription) for row in expected]
