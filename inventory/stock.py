@@ -290,8 +290,7 @@ def _post(entries: Iterable[_Entry], room: _Room, cause: _Cause) -> list[StockMo
         _lock_products(turning)
         levels = _levels_of_products(ordered)
     _add_totals(movements, levels.values())
-    for movement in movements:
-        movement.save()
+    StockMovement.add_all(movements)
     return movements
 
 

@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 from django.core import serializers
 from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from inventory.models import Product, StockLevel, StockMovement
 from tests.factories import make_product
 from webhooks import timers
 from webhooks.models import Event, EventSequence
-from webhooks.sources import every
+from webhooks.sources import every, together
 
 # Django sends on-commit functions, and so forgets a transaction's changes, only where transactions are real.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -52,6 +53,23 @@ class TestFact:
     @pytest.fixture
     def level(self) -> StockLevel:
         return make_product("MUG").levels.get()
+
+    def test_that_comes_with_others_becomes_an_event_as_well(self, level: StockLevel) -> None:
+        first, second = movement(level), movement(make_product("CUP").levels.get())
+        kept, told = StockMovement.objects.count(), Event.objects.count()
+
+        with CaptureQueriesContext(connection) as asked, together():
+            StockMovement.add_all([first, second])
+
+        assert sum('INTO "inventory_stockmovement"' in query["sql"] for query in asked) == 1
+        assert StockMovement.objects.filter(pk__in=[first.pk, second.pk]).count() == 2
+        subjects = list(Event.objects.order_by("pk").values_list("label", flat=True))[told:]
+        assert subjects == ["MUG", "CUP"]
+        with pytest.raises(TypeError, match="cannot be changed"):
+            first.save()
+        with rolled_back():
+            StockMovement.add_all([movement(level)])
+        assert (StockMovement.objects.count(), Event.objects.count()) == (kept + 2, told + 2)
 
     def test_becomes_an_event_in_the_transaction_that_saves_it(self, level: StockLevel) -> None:
         before = Event.objects.count()
