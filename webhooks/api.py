@@ -59,7 +59,7 @@ class DeliveryFilter(filters.FilterSet):  # type: ignore[misc]
 
     subscription = filters.CharFilter(method="of_subscription")
     state = filters.ChoiceFilter(choices=Delivery.State.choices, method="in_state")
-    event_type = filters.CharFilter()
+    event_type = filters.CharFilter(method="of_type")
     subject = filters.CharFilter()
     since = MomentFilter(method="made_since")
     until = MomentFilter(method="made_until")
@@ -67,6 +67,9 @@ class DeliveryFilter(filters.FilterSet):  # type: ignore[misc]
     def of_subscription(self, deliveries: QuerySet[Delivery], name: str, public_id: str) -> QuerySet[Delivery]:
         chosen = Subscription.objects.filter(public_id=public_id).values("pk")[:1]
         return lookups.told_to(deliveries, Subquery(chosen))
+
+    def of_type(self, deliveries: QuerySet[Delivery], name: str, event_type: str) -> QuerySet[Delivery]:
+        return lookups.of_type(deliveries, event_type)
 
     def in_state(self, deliveries: QuerySet[Delivery], name: str, state: str) -> QuerySet[Delivery]:
         return deliveries.filter(lookups.literally(Q(state=state)))

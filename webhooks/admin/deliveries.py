@@ -68,7 +68,7 @@ class EventTypeFilter(admin.SimpleListFilter):
         return [(event_type.name, event_type.name) for event_type in catalogue.all_types()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(event_type=self.value()) if self.value() else queryset
+        return lookups.of_type(queryset, str(self.value())) if self.value() else queryset
 
 
 @admin.register(Delivery)

@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from webhooks import lookups
 from webhooks.admin import wording
 from webhooks.admin.deliveries import EventTypeFilter, label_link
 from webhooks.admin.log import LabelFilter, LogAdmin, TimeFilter
@@ -23,7 +24,7 @@ class TypeFilter(EventTypeFilter):
     parameter_name = "type"
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(type=self.value()) if self.value() else queryset
+        return lookups.of_type(queryset, str(self.value()), column="type") if self.value() else queryset
 
 
 @admin.register(Event)

@@ -46,6 +46,38 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="delivery",
             index=models.Index(
+                models.OrderBy(models.F("id"), descending=True),
+                condition=models.Q(("state", "delivered")),
+                name="delivery_newest_delivered",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="delivery",
+            index=models.Index(
+                models.OrderBy(models.F("id"), descending=True),
+                condition=models.Q(("state", "parked")),
+                name="delivery_newest_parked",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="delivery",
+            index=models.Index(
+                models.OrderBy(models.F("id"), descending=True),
+                condition=models.Q(("state", "skipped")),
+                name="delivery_newest_skipped",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="delivery",
+            index=models.Index(
+                models.OrderBy(models.F("id"), descending=True),
+                condition=models.Q(("state", "superseded")),
+                name="delivery_newest_superseded",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="delivery",
+            index=models.Index(
                 models.F("subscription"),
                 models.OrderBy(models.F("id"), descending=True),
                 condition=models.Q(("state__in", ["pending", "sending", "parked"])),

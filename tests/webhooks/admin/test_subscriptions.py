@@ -80,7 +80,7 @@ class TestTheList:
         place_order()
 
         staff.get(LIST)
-        with django_assert_num_queries(5):
+        with django_assert_num_queries(7):
             staff.get(LIST)
 
     def test_hides_the_drafts_of_others(self, ann: User) -> None:
