@@ -11,6 +11,9 @@ from webhooks.models import Subscription
 # One delivery in so many did not arrive.
 PARKED_EVERY = 200
 PENDING_EVERY = 1_000
+# But to this one all did, by its place; and to the last one nothing since this share of the time.
+WELL = 2
+DOWN_FOR = 0.4
 LEVELS = 1_000
 
 # Movement `n` is the n // LEVELS + 1st of its level; a second apart, so that the newest is of now.
@@ -19,7 +22,7 @@ _MOVEMENTS = """
         reserved_after, safety_stock_after, version, reason, reference, actor, level_id)
     SELECT now() - make_interval(secs => %(events)s - n), 1, 0, 0, n / %(levels)s + 1, 0, 0, n / %(levels)s + 1,
         'received', '', 'bench', l.id
-    FROM generate_series(0, %(events)s - 1) n JOIN bench_level l ON l.place = n %% %(levels)s
+    FROM generate_series(0, %(events)s - 1) n JOIN bench_level l ON l.place = n %% %(levels)s ORDER BY n
 """
 _LEVELS = """
     CREATE TABLE bench_level AS SELECT l.id, row_number() OVER (ORDER BY l.id) - 1 AS place,
@@ -45,16 +48,22 @@ _DELIVERIES = """
         attempt_count, attempts_before, next_attempt_at, lease_owner, last_status_code, last_reason, resent_by,
         created_at, delivered_at)
     SELECT 'dlv_' || lpad((e.id * %(each)s + s.place)::text, 26, '0'), e.id, s.id, e.type, e.subject, e.label,
-        CASE WHEN parked THEN 'parked' WHEN pending THEN 'pending' ELSE 'delivered' END, 0, 1, 0,
-        CASE WHEN pending AND NOT parked THEN now() + interval '1 hour' END, '',
-        CASE WHEN parked OR pending THEN 500 ELSE 200 END, CASE WHEN parked OR pending THEN 'http_5xx' ELSE '' END,
-        '', e.created_at, CASE WHEN NOT (parked OR pending) THEN e.created_at END
+        CASE WHEN parked THEN 'parked' WHEN pending OR untried THEN 'pending' ELSE 'delivered' END, 0,
+        CASE WHEN untried THEN 0 ELSE 1 END, 0,
+        CASE WHEN (pending OR untried) AND NOT parked THEN now() + interval '1 hour' END, '',
+        CASE WHEN untried THEN NULL WHEN parked OR pending THEN 500 ELSE 200 END,
+        CASE WHEN NOT untried AND (parked OR pending) THEN 'http_5xx' ELSE '' END,
+        '', e.created_at, CASE WHEN NOT (parked OR pending OR untried) THEN e.created_at END
     FROM webhooks_event e
     CROSS JOIN (
         SELECT id, row_number() OVER (ORDER BY id) - 1 AS place FROM webhooks_subscription
     ) s
     CROSS JOIN LATERAL (
-        SELECT e.id %% %(parked_every)s = 0 AS parked, e.id %% %(pending_every)s = 1 AS pending
+        SELECT s.place = %(each)s - 1 AND e.created_at > now() - make_interval(secs => %(down_for)s) AS untried
+    ) latest
+    CROSS JOIN LATERAL (
+        SELECT NOT untried AND s.place <> %(well)s AND e.id %% %(parked_every)s = 0 AS parked,
+            NOT untried AND s.place <> %(well)s AND e.id %% %(pending_every)s = 1 AS pending
     ) state
     WHERE e.type = 'inventory.updated' ORDER BY e.id, s.id
 """
@@ -62,7 +71,7 @@ _ATTEMPTS = """
     INSERT INTO webhooks_attempt (delivery_id, number, started_at, duration_ms, status_code, reason, detail, url,
         request_headers, response_headers, response_body, response_truncated, worker)
     SELECT id, 1, created_at, 12, last_status_code, last_reason, '', 'http://127.0.0.1:9/', '[]', '[]', 'ok', false, ''
-    FROM webhooks_delivery
+    FROM webhooks_delivery WHERE attempt_count > 0
 """
 
 
@@ -75,6 +84,8 @@ def fill(events: int, systems: int) -> None:
         "each": systems,
         "parked_every": PARKED_EVERY,
         "pending_every": PENDING_EVERY,
+        "well": WELL,
+        "down_for": events * DOWN_FOR,
     }
     with connection.cursor() as cursor:
         # Lost in a crash, which ends the benchmark anyhow.

@@ -4,6 +4,7 @@ Also how long `manage.py audit` takes over those million events.
 """
 
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from benchmarks import harness
@@ -15,21 +16,33 @@ BAR = 1.5
 
 
 def pages(events: int) -> dict[str, str]:
-    """Each filter the log offers, some of them together, and its last pages. What is filled in stands for {}."""
+    """Each filter the log offers, some of them together, and its last pages.
+
+    `well` is a system to which all has arrived, `down` one to which nothing does of late.
+    """
     last = events // 2
+    # A movement happens each second, up to now.
+    middle, early = (f"{datetime.now(UTC) - timedelta(seconds=events * share):%Y-%m-%dT%H:%M}" for share in (0.5, 0.95))
     return {
         "all": "",
         **{f"state {state}": f"state={state}" for state in STATES},
-        "subscription": "subscription={subscription}",
+        "subscription": "subscription={well}",
         "event type": "event_type=inventory.updated",
         "label": "label=SKU-7",
         **{f"period {period}": f"period={period}" for period in ("1h", "24h", "7d", "30d")},
-        "until": "until=2026-01-01T00:00",
+        "until the middle": f"until={middle}",
+        "until, early": f"until={early}",
+        "since and until": f"since={early}&until={middle}",
+        "since, skipped": f"since={middle}&state=skipped",
         "search for an order": "q=SKU-7",
         "search for an event": f"q=evt_{last:026}",
         "search for a delivery": f"q=dlv_{last * SYSTEMS:026}",
-        "subscription, failing": "subscription={subscription}&state=failing",
-        "subscription, parked": "subscription={subscription}&state=parked",
+        **{f"well, {state}": f"subscription={{well}}&state={state}" for state in STATES},
+        **{f"down, {state}": f"subscription={{down}}&state={state}" for state in STATES},
+        "subscription, until": f"subscription={{well}}&until={early}",
+        "subscription, another type": "subscription={well}&event_type=order.created",
+        "type, until": f"event_type=inventory.updated&until={early}",
+        "type, skipped": "event_type=inventory.updated&state=skipped",
         "type, parked": "event_type=inventory.updated&state=parked",
         "label, parked": "label=SKU-7&state=parked",
         "deep in the log": f"older_than={events}",
@@ -56,24 +69,24 @@ def measure(small: int, large: int) -> dict[str, list[float]]:
     clients = {name: _prepare(name, events, taken) for name, events in databases.items()}
     with override_settings(STORAGES=STORAGES):
         for _ in range(REPEATS):
-            for place, (name, (client, subscription)) in enumerate(clients.items()):
+            for place, (name, (client, systems)) in enumerate(clients.items()):
                 _use(name)
                 _milliseconds(client, "/admin/webhooks/delivery/?state=sending")
                 for page, query in pages(databases[name]).items():
-                    url = f"/admin/webhooks/delivery/?{query.format(subscription=subscription)}"
+                    url = f"/admin/webhooks/delivery/?{query.format_map(systems)}"
                     best = taken.setdefault(page, [float("inf")] * len(clients))
                     best[place] = min(best[place], _milliseconds(client, url))
     return taken
 
 
-def _prepare(name: str, events: int, taken: dict[str, list[float]]) -> tuple[Any, str]:
-    """A full database, somebody who is logged in, and the subscription they look at."""
+def _prepare(name: str, events: int, taken: dict[str, list[float]]) -> tuple[Any, dict[str, str]]:
+    """A full database, somebody who is logged in, and the subscriptions they look at."""
     from django.contrib.auth.models import User
     from django.core.management import call_command
     from django.test import Client
     from django.utils import timezone
 
-    from benchmarks.filling import fill
+    from benchmarks.filling import WELL, fill
     from commerce.audit import audit
     from webhooks.models import Subscription
 
@@ -88,7 +101,8 @@ def _prepare(name: str, events: int, taken: dict[str, list[float]]) -> tuple[Any
     assert not report.findings, report.findings
     client = Client(SERVER_NAME="127.0.0.1")
     client.force_login(User.objects.create_superuser("bench"))
-    return client, Subscription.objects.order_by("pk")[2].public_id
+    systems = Subscription.objects.order_by("pk").values_list("public_id", flat=True)
+    return client, {"well": systems[WELL], "down": systems[SYSTEMS - 1]}
 
 
 def _use(database: str) -> None:
