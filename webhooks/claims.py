@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connection, transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
@@ -19,9 +19,8 @@ LEASE = timedelta(seconds=45)
 SUBSCRIPTIONS_PER_CLAIM = 50
 # How far a claim looks into one subscription's due deliveries for some whose subject is free.
 LOOK_AHEAD = 200
-# Under strict ordering all that waits behind one failed event is due, and more of it must be looked past; as must what
-# waits for what was skipped, while that is being put back.
-STRICT_LOOK_AHEAD = 5_000
+# Where these wait for something earlier: how many subjects it asks for their first. The next claim goes on from there.
+SUBJECTS_PER_CLAIM = 500
 _CLAIM_LOCK = 0x57EB
 
 State = Delivery.State
@@ -48,6 +47,8 @@ class Claimed:
 def claim(limit: int, *, owner: str, now: datetime) -> list[Claimed]:
     """Take up to `limit` due deliveries; three statements, and one for each subscription with a rate.
 
+    One more for each subscription of which more than LOOK_AHEAD are due, and wait for others; and one to take those.
+
     Live ones first, then the longest due. Never more of a subscription than its `in_flight_limit` and its rate, never
     two of one subject to one subscription, and the earlier of two before the later.
     """
@@ -55,6 +56,7 @@ def claim(limit: int, *, owner: str, now: datetime) -> list[Claimed]:
         _one_claim_at_a_time()
         ready = _ready(now)
         claimed = _take(*_best_of(ready, limit, now), ready, owner=owner, now=now) if ready else []
+        claimed += _past_what_waits(ready, claimed, limit=limit, owner=owner, now=now)
         _use_up_rates(claimed, now=now)
     return claimed
 
@@ -94,7 +96,7 @@ _READY = """
     ) AS sending, (
         SELECT min(r.since) FROM webhooks_replay r
         WHERE r.subscription_id = s.id AND r.kind = 'skipped' AND r.finished_at IS NULL
-    ) AS returning_since
+    ) AS returning_since, COALESCE({beyond}) AS beyond
     FROM webhooks_subscription s
     WHERE s.state = 'active' AND (s.resting_until IS NULL OR s.resting_until <= %s) AND EXISTS (
         SELECT 1 FROM webhooks_delivery d
@@ -103,21 +105,29 @@ _READY = """
 """
 
 
-def _ready(now: datetime) -> list[Subscription]:
-    """Active subscriptions with something due and room for it, in no order: none is always served first."""
-    subscriptions = Subscription.objects.raw(_READY, [_adapt(now)] * 2)
+# By lane and in its order, so that the planner sees no way but the index of what is due.
+_BEYOND = """(
+    SELECT b.id FROM webhooks_delivery b
+    WHERE b.subscription_id = s.id AND b.state = 'pending' AND b.lane = {lane} AND b.next_attempt_at <= %s
+    ORDER BY b.next_attempt_at, b.id LIMIT 1 OFFSET %s
+)"""
+_READY = _READY.format(beyond=", ".join(_BEYOND.format(lane=lane) for lane in Delivery.Lane.values))
+
+
+def _ready(now: datetime) -> list[Any]:
+    """Active subscriptions with something due and room for it, in no order: none is always served first.
+
+    `sending` is how many are under way, `beyond` one that is due and that LOOK_AHEAD does not reach.
+    """
+    moment = _adapt(now)
+    subscriptions = Subscription.objects.raw(_READY, [moment, LOOK_AHEAD] * len(Delivery.Lane) + [moment] * 2)
     ready = [subscription for subscription in subscriptions if _room(subscription, now) > 0]
     random.shuffle(ready)
     return [each for each in ready[:SUBSCRIPTIONS_PER_CLAIM] if not each.compact or _is_settled(each, now)]
 
 
 def _is_settled(subscription: Subscription, now: datetime) -> bool:
-    return compaction.settle(subscription, look_ahead=_look_ahead(subscription), now=now)
-
-
-def _look_ahead(subscription: Any) -> int:
-    much_may_wait = subscription.ordering == Subscription.Ordering.STRICT or subscription.returning_since
-    return STRICT_LOOK_AHEAD if much_may_wait else LOOK_AHEAD
+    return compaction.settle(subscription, look_ahead=LOOK_AHEAD, now=now)
 
 
 def _room(subscription: Any, now: datetime) -> int:
@@ -170,7 +180,6 @@ _EARLIER_COMES_SOON = """
         ELSE FALSE
     END
 """
-_EARLIER_IS_OPEN = "COALESCE(%s, %s, %s) IS NOT NULL"
 
 _BY_ROOM = """
     SELECT id FROM (
@@ -183,23 +192,86 @@ _BY_ROOM = """
 
 def _best_of(ready: Sequence[Any], limit: int, now: datetime) -> tuple[str, list[Any]]:
     """The query of the ids to take, and its values."""
-    moment = _adapt(now)
     arms, values = [], []
     for subscription in ready:
-        strict = subscription.ordering == Subscription.Ordering.STRICT
-        returning = [subscription.returning_since] if subscription.returning_since else []
-        arm = _ARM.format(
-            earlier_waits=_EARLIER_IS_OPEN if strict else _EARLIER_COMES_SOON,
-            and_none_returns=_NONE_RETURNS if returning else "",
-        )
-        look_ahead = _look_ahead(subscription)
         room = min(_room(subscription, now), limit)
-        failed_by = _adapt(now if subscription.resting_until else subscription.recovered_at)
+        waits, returns = _order_of(subscription, now)
         for lane in Delivery.Lane.values:
-            arms.append(arm)
-            values += [room, subscription.pk, lane, moment, look_ahead, subscription.pk]
-            values += [moment, failed_by, failed_by, *returning, room]
+            arms.append(_ARM.format(earlier_waits=waits.sql, and_none_returns=returns.sql))
+            values += [room, subscription.pk, lane, _adapt(now), LOOK_AHEAD, subscription.pk]
+            values += [*waits.values, *returns.values, room]
     return _BY_ROOM.format(arms=" UNION ALL ".join(arms)), [*values, limit]
+
+
+class _Condition(NamedTuple):
+    sql: str
+    values: list[Any]
+
+
+def _order_of(subscription: Any, now: datetime) -> tuple[_Condition, _Condition]:
+    """Whether an earlier one `o` holds up what follows it, and that none which was skipped does."""
+    since = subscription.returning_since
+    returns = _Condition(_NONE_RETURNS, [since]) if since else _Condition("", [])
+    if subscription.ordering == Subscription.Ordering.STRICT:
+        return _Condition("TRUE", []), returns
+    failed_by = _adapt(now if subscription.resting_until else subscription.recovered_at)
+    return _Condition(_EARLIER_COMES_SOON, [_adapt(now), failed_by, failed_by]), returns
+
+
+# Where the longest due of a subscription all wait: its subjects one after the other, by one look into the index of what
+# is open for each, and of each the first that holds up the others. In the index's own order, and not by `id` alone,
+# which the planner might take for a way to read all of the log.
+_NEXT = """(
+    SELECT o.id FROM webhooks_delivery o
+    WHERE o.subscription_id = %s AND o.state IN ('pending', 'sending', 'parked') AND {earlier_waits}
+      AND o.subject > {subject}
+    ORDER BY o.subject, o.id LIMIT 1
+)"""
+_HEADS = """
+    WITH RECURSIVE head (id, place) AS (
+        SELECT {first}, 1
+        UNION ALL
+        SELECT {next}, head.place + 1 FROM head WHERE head.id IS NOT NULL AND head.place < %s
+    )
+    SELECT d.id, d.lane, d.next_attempt_at, d.subject, CASE WHEN d.state = 'pending' THEN
+        d.lane IN (0, 1) AND d.next_attempt_at <= %s AND d.subject NOT IN (
+            SELECT subject FROM webhooks_delivery WHERE subscription_id = %s AND state = 'sending'
+        ) {and_none_returns} ELSE FALSE END
+    FROM head JOIN webhooks_delivery d ON d.id = head.id ORDER BY head.place
+"""
+# By the public id of a subscription, the subject that its last look of this kind ended with.
+_looked_up_to: dict[str, str] = {}
+
+
+def _past_what_waits(
+    ready: Sequence[Any], claimed: Sequence[Claimed], *, limit: int, owner: str, now: datetime
+) -> list[Claimed]:
+    """However many deliveries of some subjects wait, those of others go out."""
+    begun = Counter(one.subscription.pk for one in claimed)
+    chosen: list[int] = []
+    for subscription in ready:
+        room = min(_room(subscription, now) - begun[subscription.pk], limit - len(claimed) - len(chosen))
+        if room > 0 and subscription.beyond is not None:
+            chosen += _heads(subscription, room, now)
+    places = ", ".join(["%s"] * len(chosen))
+    return _take(places, chosen, ready, owner=owner, now=now) if chosen else []
+
+
+def _heads(subscription: Any, room: int, now: datetime) -> list[int]:
+    waits, returns = _order_of(subscription, now)
+    after = _looked_up_to.pop(subscription.public_id, "")
+    first = _NEXT.format(earlier_waits=waits.sql, subject="%s")
+    following = _NEXT.format(
+        earlier_waits=waits.sql, subject="(SELECT p.subject FROM webhooks_delivery p WHERE p.id = head.id)"
+    )
+    values = [subscription.pk, *waits.values, after, subscription.pk, *waits.values, SUBJECTS_PER_CLAIM]
+    values += [_adapt(now), subscription.pk, *returns.values]
+    with connection.cursor() as cursor:
+        cursor.execute(_HEADS.format(first=first, next=following, and_none_returns=returns.sql), values)
+        rows = cursor.fetchall()
+    if len(rows) == SUBJECTS_PER_CLAIM:
+        _looked_up_to[subscription.public_id] = rows[-1][3]
+    return [pk for _, _, pk in sorted((lane, due, pk) for pk, lane, due, _, is_free in rows if is_free)[:room]]
 
 
 _TAKE = """

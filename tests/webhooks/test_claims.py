@@ -1,16 +1,19 @@
-"""The rate of a subscription, and that a lease is kept. What else a claim promises is told in test_delivery.py."""
+"""The rate of a subscription, that nothing is hidden behind what waits, and that a lease is kept.
 
-from datetime import datetime, timedelta
+What else a claim promises is told in test_delivery.py.
+"""
+
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
 
-from tests.webhooks.factories import happen_often, make_subscription
+from tests.webhooks.factories import happen, happen_often, make_subscription
 from webhooks import claims
 from webhooks.claims import Claimed
-from webhooks.models import Delivery, Subscription
+from webhooks.models import Delivery, Event, Subscription
 
 pytestmark = pytest.mark.django_db
 
@@ -19,8 +22,8 @@ SECOND = timedelta(seconds=1)
 
 @pytest.fixture
 def soon(now: datetime) -> datetime:
-    """Everything the tests make is due by then."""
-    return now + 10 * SECOND
+    """Everything the tests make is due by then, however long they take to make it."""
+    return now + 3600 * SECOND
 
 
 def claim(now: datetime) -> list[Claimed]:
@@ -91,6 +94,120 @@ class TestRate:
             subscription.full_clean()
         with pytest.raises(IntegrityError), transaction.atomic():
             subscription.save()
+
+
+def queue_up(subscription: Subscription, subject: str, count: int, *, at: datetime) -> None:
+    """So many deliveries about one subject, due then; in two statements."""
+    events = Event.objects.bulk_create(
+        Event(type="webhook.test", subject=subject, label=subject, sequence=n, body="{}", occurred_at=at)
+        for n in range(2, count + 2)
+    )
+    Delivery.objects.bulk_create(
+        Delivery(
+            event=event,
+            subscription=subscription,
+            event_type=event.type,
+            subject=subject,
+            label=subject,
+            next_attempt_at=at,
+        )
+        for event in events
+    )
+
+
+def told(claimed: list[Claimed]) -> list[str]:
+    """Their subjects."""
+    rows = Delivery.objects.in_bulk([one.id for one in claimed])
+    return [rows[one.id].subject for one in claimed]
+
+
+class TestWhatWaits:
+    """However much of some subjects waits for something earlier, what is due of others goes out at the next claim."""
+
+    @pytest.mark.parametrize(
+        "state",
+        [
+            {"state": "parked", "next_attempt_at": None},
+            {"next_attempt_at": datetime(2999, 1, 1, tzinfo=UTC), "attempt_count": 8, "lane": 1},
+        ],
+    )
+    def test_behind_a_failed_one_under_strict_ordering_hides_no_other_subject(
+        self, state: dict[str, Any], now: datetime, soon: datetime
+    ) -> None:
+        subscription = make_subscription(ordering=Subscription.Ordering.STRICT)
+        happen("failed")
+        Delivery.objects.update(**state)
+        queue_up(subscription, "failed", 5_100, at=now - SECOND)
+        happen("other")
+
+        assert told(claim(soon)) == ["other"]
+        assert claim(soon) == []
+
+    def test_behind_one_that_is_being_sent_hides_no_other_subject(self, now: datetime, soon: datetime) -> None:
+        subscription = make_subscription()
+        happen("slow")
+        claim(soon)
+        queue_up(subscription, "slow", claims.LOOK_AHEAD + 10, at=now - SECOND)
+        happen("other")
+
+        assert told(claim(soon)) == ["other"]
+        assert claim(soon) == []
+
+    def test_behind_one_that_comes_back_hides_no_other_subject(self, now: datetime, soon: datetime) -> None:
+        subscription = make_subscription()
+        happen("parked")
+        Delivery.objects.update(state="parked", next_attempt_at=None, claimed_at=now - SECOND)
+        Subscription.objects.update(recovered_at=now)
+        queue_up(subscription, "parked", claims.LOOK_AHEAD + 10, at=now - SECOND)
+        happen("other")
+        happen("other")
+
+        assert told(claim(soon)) == ["other"]
+        assert claim(soon) == []
+
+    def test_keeps_the_rate_and_the_limit_in_flight(self, now: datetime, soon: datetime) -> None:
+        subscription = make_subscription(max_in_flight=4, max_per_second=2)
+        happen("slow")
+        claim(soon)
+        queue_up(subscription, "slow", claims.LOOK_AHEAD + 10, at=now - SECOND)
+        happen_often(5, subjects=5)
+
+        # A second later there are two more, and one is still under way.
+        assert [len(claim(soon + n * SECOND)) for n in (1, 2, 3)] == [2, 1, 0]
+
+    def test_of_very_many_subjects_is_looked_through_by_one_claim_after_the_other(
+        self, now: datetime, soon: datetime, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(claims, "SUBJECTS_PER_CLAIM", 4)
+        monkeypatch.setattr(claims, "LOOK_AHEAD", 3)
+        subscription = make_subscription(ordering=Subscription.Ordering.STRICT)
+        for n in range(10):
+            happen(f"failed_{n}")
+        Delivery.objects.update(state="parked", next_attempt_at=None)
+        for n in range(10):
+            queue_up(subscription, f"failed_{n}", 2, at=now - SECOND)
+        happen("other")
+
+        found = [told(claim(soon)) for _ in range(4)]
+
+        assert found == [[], [], ["other"], []]
+
+    def test_costs_a_claim_two_statements_and_only_if_something_is_hidden(
+        self, now: datetime, soon: datetime, django_assert_num_queries: Any
+    ) -> None:
+        subscription = make_subscription()
+        happen("slow")
+        claim(soon)
+        queue_up(subscription, "slow", claims.LOOK_AHEAD, at=now - SECOND)
+        usual = 5 if connection.vendor == "postgresql" else 4
+        with django_assert_num_queries(usual):
+            claim(soon)
+
+        happen("other")
+        with django_assert_num_queries(usual + 2):
+            claimed = claim(soon)
+
+        assert told(claimed) == ["other"]
 
 
 def test_however_many_subscriptions_there_are_each_gets_its_turn(
