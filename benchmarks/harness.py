@@ -47,6 +47,7 @@ def database(kind: str) -> Iterator[dict[str, str]]:
 def _migrated(environment: dict[str, str]) -> dict[str, str]:
     whole = {**os.environ, **ENVIRONMENT, **environment}
     subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=ROOT, env=whole, check=True)
+    in_django(whole, "be_audited")
     return whole
 
 

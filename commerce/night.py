@@ -30,8 +30,9 @@ def look(*, now: datetime) -> None:
     if now.hour < FROM_HOUR or not _claim(now):
         return
     day = now.date()
-    # A fixed command.
-    with subprocess.Popen([*COMMAND, day.isoformat()], cwd=settings.BASE_DIR) as process:  # noqa: S603
+    # A fixed command. What it finds is mailed, and its report is for whoever runs it by hand.
+    command = [*COMMAND, day.isoformat()]
+    with subprocess.Popen(command, cwd=settings.BASE_DIR, stdout=subprocess.DEVNULL) as process:  # noqa: S603
         _attend(process, day)
     if AuditRun.objects.filter(day=day, finished_at=None).exists():
         logger.error("The audit of %s has not come to its end (code %d): it begins again.", day, process.returncode)
