@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from django.db import connection, transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
-from webhooks import compaction
+from webhooks import compaction, trust
 from webhooks.models import SECOND, Attempt, Delivery, Subscription
 from webhooks.transport import Reason
 
@@ -44,17 +44,18 @@ class Claimed:
         return self.attempt_count - self.attempts_before >= self.subscription.max_attempts
 
 
-def claim(limit: int, *, owner: str, now: datetime) -> list[Claimed]:
+def claim(limit: int, *, owner: str, now: datetime, threads: int | None = None) -> list[Claimed]:
     """Take up to `limit` due deliveries; three statements, and one for each subscription with a rate.
 
     One more for each subscription of which more than LOOK_AHEAD are due, and wait for others; and one to take those.
 
     Live ones first, then the longest due. Never more of a subscription than its `in_flight_limit` and its rate, never
-    two of one subject to one subscription, and the earlier of two before the later.
+    two of one subject to one subscription, and the earlier of two before the later. `threads` is how many the owner
+    has, of which `limit` are free: those that may hang do not get them all.
     """
     with transaction.atomic():
         _one_claim_at_a_time()
-        ready = _ready(now)
+        ready = _ready(limit, owner=owner, now=now, threads=threads)
         claimed = _take(*_best_of(ready, limit, now), ready, owner=owner, now=now) if ready else []
         claimed += _past_what_waits(ready, claimed, limit=limit, owner=owner, now=now)
         _use_up_rates(claimed, now=now)
@@ -94,6 +95,12 @@ _READY = """
     SELECT s.*, (
         SELECT count(*) FROM webhooks_delivery f WHERE f.subscription_id = s.id AND f.state = 'sending'
     ) AS sending, (
+        SELECT count(*) FROM webhooks_delivery f
+        WHERE f.subscription_id = s.id AND f.state = 'sending' AND f.lease_owner = %s
+    ) AS mine, EXISTS (
+        SELECT 1 FROM webhooks_delivery f
+        WHERE f.subscription_id = s.id AND f.state = 'sending' AND f.lease_until <= %s AND f.lease_owner = %s
+    ) AS hangs, (
         SELECT min(r.since) FROM webhooks_replay r
         WHERE r.subscription_id = s.id AND r.kind = 'skipped' AND r.finished_at IS NULL
     ) AS returning_since, COALESCE({beyond}) AS beyond
@@ -114,15 +121,19 @@ _BEYOND = """(
 _READY = _READY.format(beyond=", ".join(_BEYOND.format(lane=lane) for lane in Delivery.Lane.values))
 
 
-def _ready(now: datetime) -> list[Any]:
+def _ready(limit: int, *, owner: str, now: datetime, threads: int | None) -> list[Any]:
     """Active subscriptions with something due and room for it, in no order: none is always served first.
 
-    `sending` is how many are under way, `beyond` one that is due and that LOOK_AHEAD does not reach.
+    `sending` is how many are under way, `mine` how many of those are the owner's, `beyond` one that is due and that
+    LOOK_AHEAD does not reach.
     """
-    moment = _adapt(now)
-    subscriptions = Subscription.objects.raw(_READY, [moment, LOOK_AHEAD] * len(Delivery.Lane) + [moment] * 2)
+    moment, began_long_ago = _adapt(now), _adapt(now - trust.SLOW + LEASE)
+    values = [owner, began_long_ago, owner, *[moment, LOOK_AHEAD] * len(Delivery.Lane), moment, moment]
+    subscriptions = list(Subscription.objects.raw(_READY, values))
+    random.shuffle(subscriptions)
+    if threads is not None:
+        trust.share_out(subscriptions, free=limit, threads=threads, now=now)
     ready = [subscription for subscription in subscriptions if _room(subscription, now) > 0]
-    random.shuffle(ready)
     return [each for each in ready[:SUBSCRIPTIONS_PER_CLAIM] if not each.compact or _is_settled(each, now)]
 
 
@@ -132,6 +143,7 @@ def _is_settled(subscription: Subscription, now: datetime) -> bool:
 
 def _room(subscription: Any, now: datetime) -> int:
     room: int = subscription.in_flight_limit - subscription.sending
+    room = min(room, getattr(subscription, "share", room))
     rate = subscription.max_per_second
     return room if rate is None else min(room, subscription.allowance(rate, now=now))
 

@@ -202,7 +202,7 @@ def _drain(mine: Sender, *, ends: float) -> int:
     rang = False
     while time.monotonic() < ends:
         recorded, room = mine.recorded, mine.free
-        claimed = claims.claim(room, owner=mine.owner, now=timezone.now()) if room else []
+        claimed = claims.claim(room, owner=mine.owner, now=timezone.now(), threads=THREADS) if room else []
         mine.submit(claimed)
         if claimed and len(claimed) == room and not rang:
             # More than one worker can chew: wake another.

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from webhooks import notices, retry
+from webhooks import notices, retry, trust
 from webhooks.claims import Claimed
 from webhooks.models import Subscription
 from webhooks.transport import UNDELIVERABLE, Outcome, Reason
@@ -40,6 +40,8 @@ def learn(answers: Iterable[Answer], *, now: datetime) -> None:
     for claimed, outcome in answers:
         if outcome.reason in UNDELIVERABLE:
             continue
+        if outcome.reason is None:
+            trust.answered(claimed.subscription.public_id, at=now)
         by_subscription[claimed.subscription.pk].append((claimed, outcome))
     news = {pk: said for pk, said in by_subscription.items() if any(_is_news(*answer) for answer in said)}
     if news:

@@ -11,9 +11,11 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
 
 from tests.webhooks.factories import happen, happen_often, make_subscription
-from webhooks import claims
+from webhooks import claims, delivery
 from webhooks.claims import Claimed
+from webhooks.delivery import Sent
 from webhooks.models import Delivery, Event, Subscription
+from webhooks.transport import Outcome, Reason
 
 pytestmark = pytest.mark.django_db
 
@@ -208,6 +210,88 @@ class TestWhatWaits:
             claimed = claim(soon)
 
         assert told(claimed) == ["other"]
+
+
+def answer(claimed: list[Claimed], now: datetime, reason: Reason | None = None) -> None:
+    sent = [Sent(one, Outcome(now, status_code=200 if reason is None else 500, reason=reason)) for one in claimed]
+    delivery.record(sent, owner="w1", now=now)
+
+
+class TestShare:
+    """What a worker of 64 threads takes at once."""
+
+    def claim(self, now: datetime, *, free: int = 64, owner: str = "w1") -> list[Claimed]:
+        return claims.claim(free, owner=owner, now=now, threads=64)
+
+    def test_of_one_that_has_answered_nothing_yet_is_two(self, soon: datetime) -> None:
+        make_subscription(max_in_flight=100)
+        happen_often(100, subjects=100)
+
+        assert len(self.claim(soon)) == 2
+        assert self.claim(soon, free=62) == []
+        assert len(self.claim(soon, owner="w2")) == 2
+
+    def test_of_one_that_has_just_answered_is_what_it_may_have_in_flight(self, soon: datetime) -> None:
+        subscription = make_subscription()
+        happen_often(100, subjects=100)
+        answer(self.claim(soon), soon)
+
+        assert len(self.claim(soon + SECOND)) == subscription.max_in_flight
+
+    def test_of_one_that_answered_a_while_ago_is_two_again(self, soon: datetime) -> None:
+        make_subscription()
+        happen_often(100, subjects=100)
+        answer(self.claim(soon), soon)
+
+        assert len(self.claim(soon + 3 * SECOND)) == 2
+
+    def test_of_one_that_fails_is_two_until_a_success(self, soon: datetime) -> None:
+        subscription = make_subscription()
+        happen_often(100, subjects=100)
+        answer(self.claim(soon), soon)
+        first, *others = self.claim(soon)
+        answer([first], soon, Reason.TIMEOUT)
+        assert self.claim(soon, free=57) == []
+
+        answer(others[:6], soon, Reason.TIMEOUT)
+        [again] = self.claim(soon, free=63)
+        answer([again], soon)
+        assert len(self.claim(soon, free=63)) == subscription.max_in_flight - 1
+
+    def test_of_one_that_hangs_grows_no_further(self, soon: datetime) -> None:
+        make_subscription()
+        happen_often(2, subjects=2)
+        answer(self.claim(soon), soon)
+        happen_often(4, subjects=4)
+        assert len(self.claim(soon + SECOND)) == 4
+        happen_often(20, subjects=20)
+
+        assert self.claim(soon + 2.5 * SECOND, free=60) == []
+
+    def test_of_no_one_is_all_of_it(self, soon: datetime) -> None:
+        make_subscription(max_in_flight=100)
+        happen_often(100, subjects=100)
+        answer(self.claim(soon), soon)
+
+        assert len(self.claim(soon)) == 48
+        assert self.claim(soon, free=16) == []
+
+    def test_of_all_that_have_not_answered_leaves_a_quarter_to_those_that_have(self, soon: datetime) -> None:
+        well = make_subscription(name="is well")
+        happen_often(20, subjects=20)
+        answer(self.claim(soon), soon)
+        Subscription.objects.filter(pk=well.pk).update(state="paused")
+        for n in range(40):
+            make_subscription(name=f"hangs {n}")
+        happen_often(5, subjects=5)
+        assert len(self.claim(soon)) == 48
+        assert self.claim(soon, free=16) == []
+
+        Subscription.objects.filter(pk=well.pk).update(state="active")
+        late = self.claim(soon + SECOND, free=16)
+
+        assert {one.subscription for one in late} == {well}
+        assert len(late) == 8
 
 
 def test_however_many_subscriptions_there_are_each_gets_its_turn(

@@ -18,7 +18,7 @@ from webhooks import claims, delivery
 from webhooks import drain as drain_module
 from webhooks.delivery import Sent
 from webhooks.drain import drain, send_now, sender
-from webhooks.models import Attempt, Delivery
+from webhooks.models import Attempt, Delivery, Subscription
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -126,7 +126,26 @@ class TestIsolation:
                 drain()
 
             assert len(receiver.received) == 60
-            assert len(hanging.received) == 8
+            assert len(hanging.received) == 2
+        crank()
+
+    def test_of_twenty_that_hang_is_no_delay_to_one_that_is_well(self, receiver: Receiver) -> None:
+        with running_receiver() as hanging:
+            hanging.script = lambda _: misbehaving.SILENCE
+            for n in range(20):
+                make_subscription(hanging.url, name=f"hanging {n}", max_in_flight=100)
+            happen_often(10, subjects=10)
+            drain()
+            make_subscription(receiver.url, name="healthy")
+            happen("new")
+            started = time.monotonic()
+
+            while not receiver.received and time.monotonic() - started < 10:
+                drain()
+
+            assert time.monotonic() - started < 1
+            assert len(hanging.received) == 40
+            Subscription.objects.exclude(name="healthy").update(state="paused")
         crank()
 
     def test_of_a_bug_in_recording_frees_the_threads(self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
