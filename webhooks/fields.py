@@ -1,6 +1,7 @@
 """Columns of our own: ids that sort by time, and values encrypted at rest."""
 
 import json
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -36,8 +37,22 @@ class PublicIdField(models.CharField):  # type: ignore[type-arg]
         # By the door through which the domain's migrations may import it.
         return name, "webhooks.sources.PublicIdField", [self.prefix], kwargs
 
+    def db_type(self, connection: BaseDatabaseWrapper) -> str | None:
+        """By its other name on PostgreSQL: to a `varchar` Django adds an index for prefixes, which nobody looks for."""
+        kind = super().db_type(connection)
+        return kind.replace("varchar", "character varying") if kind and connection.vendor == "postgresql" else kind
+
     def get_default(self) -> str:
         return new_public_id(self.prefix)
+
+
+def drop_prefix_indexes(_: Any, schema_editor: Any, *, tables: Sequence[str]) -> None:
+    """For a migration: those that were made of the public ids of these tables."""
+    if schema_editor.connection.vendor != "postgresql":
+        return
+    for table in tables:
+        name = schema_editor._create_index_name(table, ["public_id"], suffix="_like")
+        schema_editor.execute(f"DROP INDEX IF EXISTS {schema_editor.quote_name(name)}")
 
 
 class _Position(models.Func):

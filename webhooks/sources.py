@@ -16,12 +16,23 @@ from django.utils import timezone
 from webhooks.adding import add, insert
 from webhooks.catalogue import EventType
 from webhooks.errors import DomainError
-from webhooks.fields import PublicIdField
+from webhooks.fields import PublicIdField, drop_prefix_indexes
 from webhooks.models import Event
 from webhooks.outbox import amend, emit, retract, together
 from webhooks.timers import every
 
-__all__ = ["Change", "DomainError", "Fact", "PublicIdField", "WatchedModel", "every", "together", "turn", "watch"]
+__all__ = [
+    "Change",
+    "DomainError",
+    "Fact",
+    "PublicIdField",
+    "WatchedModel",
+    "drop_prefix_indexes",
+    "every",
+    "together",
+    "turn",
+    "watch",
+]
 
 
 class FactQuerySet(models.QuerySet[Any]):
