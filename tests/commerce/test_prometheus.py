@@ -142,7 +142,7 @@ class TestSamples:
 
     def test_tell_heartbeat_audit_and_alarms(self, scraper: Client, now: datetime) -> None:
         tasks.beat()
-        AuditRun.objects.create(day=now.date(), started_at=now, finished_at=now, finding_count=3)
+        AuditRun.objects.create(day=now.date(), started_at=now, renewed_at=now, finished_at=now, finding_count=3)
         Alarm.objects.create(kind="silence", words="Silence.", since=now, crossed_at=now)
 
         samples = scrape(scraper)
