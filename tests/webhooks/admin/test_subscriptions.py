@@ -14,7 +14,8 @@ from pytest_django import DjangoAssertNumQueries
 from tests.factories import make_product, place_order
 from tests.receiver import Answer, Receiver
 from tests.webhooks.admin.conftest import log_in_with, make_subscription, send_all
-from webhooks import retention, subscriptions
+from webhooks import retention, standing, subscriptions
+from webhooks.admin import health
 from webhooks.models import Delivery, Replay, Subscription
 from webhooks.signing import public_key
 
@@ -67,6 +68,19 @@ class TestTheList:
         assert '<span class="badge badge-active">Active</span>' in page
         assert '<span class="failed" title="The receiver failed.">503</span>' in page
         assert f'subscription={subscription.public_id}&amp;state=open">1</a>' in page
+
+    def test_counts_a_backlog_no_further_than_it_takes(
+        self, staff: Client, receiver: Receiver, now: datetime, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for module in (standing, health):
+            monkeypatch.setattr(module, "COUNTED_TO", 2)
+        subscription = make_subscription(receiver.url, now=now, event_types=["product.created"])
+        for sku in ("HAT", "CAP", "TIE"):
+            make_product(sku)
+
+        page = staff.get(LIST).content.decode()
+
+        assert f'subscription={subscription.public_id}&amp;state=open">2 or more</a>' in page
 
     def test_costs_the_same_with_many(
         self,
