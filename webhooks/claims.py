@@ -5,22 +5,19 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
-from webhooks import compaction, trust
+from webhooks import compaction, trust, turns
 from webhooks.models import SECOND, Attempt, Delivery, Subscription
 from webhooks.transport import Reason
+from webhooks.turns import adapted
 
 # Longer than the worst attempt by a margin, and short enough to be recovered within a minute.
 LEASE = timedelta(seconds=45)
 SUBSCRIPTIONS_PER_CLAIM = 50
-# How far a claim looks into one subscription's due deliveries for some whose subject is free.
-LOOK_AHEAD = 200
-# Where these wait for something earlier: how many subjects it asks for their first. The next claim goes on from there.
-SUBJECTS_PER_CLAIM = 500
 _CLAIM_LOCK = 0x57EB
 
 State = Delivery.State
@@ -47,18 +44,34 @@ class Claimed:
 def claim(limit: int, *, owner: str, now: datetime, threads: int | None = None) -> list[Claimed]:
     """Take up to `limit` due deliveries; three statements, and one for each subscription with a rate.
 
-    One more for each subscription of which more than LOOK_AHEAD are due, and wait for others; and one to take those.
+    One more for each subscription of which more than `turns.LOOK_AHEAD` are due, and wait; and one to take others.
 
     Live ones first, then the longest due. Never more of a subscription than its `in_flight_limit` and its rate, never
     two of one subject to one subscription, and the earlier of two before the later. `threads` is how many the owner
-    has, of which `limit` are free: those that may hang do not get them all.
+    has, of which `limit` are free: those that may hang do not get them all. Where the latest is to win, the older ones
+    are superseded first, and then all is asked again.
     """
     with transaction.atomic():
         _one_claim_at_a_time()
         ready = _ready(limit, owner=owner, now=now, threads=threads)
-        claimed = _take(*_best_of(ready, limit, now), ready, owner=owner, now=now) if ready else []
-        claimed += _past_what_waits(ready, claimed, limit=limit, owner=owner, now=now)
-        _use_up_rates(claimed, now=now)
+        if not any(each.compact for each in ready):
+            return _claim_of(ready, limit, owner=owner, now=now)
+    # Not under the lock: it may take long, and all other claims would wait.
+    compact = [each for each in ready if each.compact]
+    settled = {each.pk for each in compact if compaction.settle(each, look_ahead=turns.LOOK_AHEAD, now=now)}
+    with transaction.atomic():
+        _one_claim_at_a_time()
+        ready = _ready(limit, owner=owner, now=now, threads=threads)
+        ready = [each for each in ready if not each.compact or each.pk in settled]
+        return _claim_of(ready, limit, owner=owner, now=now)
+
+
+def _claim_of(ready: Sequence[Any], limit: int, *, owner: str, now: datetime) -> list[Claimed]:
+    if not ready:
+        return []
+    claimed = _take(*turns.best_of(ready, limit, now), ready, owner=owner, now=now)
+    claimed += _past_what_waits(ready, claimed, limit=limit, owner=owner, now=now)
+    _use_up_rates(claimed, now=now)
     return claimed
 
 
@@ -124,21 +137,17 @@ _READY = _READY.format(beyond=", ".join(_BEYOND.format(lane=lane) for lane in De
 def _ready(limit: int, *, owner: str, now: datetime, threads: int | None) -> list[Any]:
     """Active subscriptions with something due and room for it, in no order: none is always served first.
 
-    `sending` is how many are under way, `mine` how many of those are the owner's, `beyond` one that is due and that
-    LOOK_AHEAD does not reach.
+    `room` is for how many, `beyond` one that is due and beyond `turns.LOOK_AHEAD`.
     """
-    moment, began_long_ago = _adapt(now), _adapt(now - trust.SLOW + LEASE)
-    values = [owner, began_long_ago, owner, *[moment, LOOK_AHEAD] * len(Delivery.Lane), moment, moment]
-    subscriptions = list(Subscription.objects.raw(_READY, values))
+    moment, began_long_ago = adapted(now), adapted(now - trust.SLOW + LEASE)
+    values = [owner, began_long_ago, owner, *[moment, turns.LOOK_AHEAD] * len(Delivery.Lane), moment, moment]
+    subscriptions: list[Any] = list(Subscription.objects.raw(_READY, values))
     random.shuffle(subscriptions)
     if threads is not None:
         trust.share_out(subscriptions, free=limit, threads=threads, now=now)
-    ready = [subscription for subscription in subscriptions if _room(subscription, now) > 0]
-    return [each for each in ready[:SUBSCRIPTIONS_PER_CLAIM] if not each.compact or _is_settled(each, now)]
-
-
-def _is_settled(subscription: Subscription, now: datetime) -> bool:
-    return compaction.settle(subscription, look_ahead=LOOK_AHEAD, now=now)
+    for subscription in subscriptions:
+        subscription.room = _room(subscription, now)
+    return [subscription for subscription in subscriptions if subscription.room > 0][:SUBSCRIPTIONS_PER_CLAIM]
 
 
 def _room(subscription: Any, now: datetime) -> int:
@@ -156,105 +165,6 @@ def _use_up_rates(claimed: Sequence[Claimed], *, now: datetime) -> None:
             Subscription.objects.filter(pk=subscription.pk).update(paced_until=paced_until)
 
 
-# One lane of one subscription: its longest due deliveries whose subject is neither being sent nor waiting for an
-# earlier event: one that is due too, or has failed or was skipped and is about to come back. Under strict ordering any
-# that has not arrived.
-_ARM = """
-    SELECT * FROM (
-        SELECT d.id, d.subscription_id, d.lane, d.next_attempt_at, CAST(%s AS integer) AS room FROM (
-            SELECT id, subscription_id, subject, lane, next_attempt_at FROM webhooks_delivery
-            WHERE state = 'pending' AND subscription_id = %s AND lane = %s AND next_attempt_at <= %s
-            ORDER BY next_attempt_at, id LIMIT %s
-        ) d WHERE subject NOT IN (
-            SELECT subject FROM webhooks_delivery WHERE subscription_id = %s AND state = 'sending'
-        ) AND NOT EXISTS (
-            SELECT 1 FROM webhooks_delivery o
-            WHERE o.subscription_id = d.subscription_id AND o.subject = d.subject AND o.id < d.id
-              AND o.state IN ('pending', 'sending', 'parked') AND {earlier_waits}
-            LIMIT 1 OFFSET 0
-        ) {and_none_returns} ORDER BY d.next_attempt_at, d.id LIMIT %s
-    ) arm
-"""
-_NONE_RETURNS = """
-    AND NOT EXISTS (
-        SELECT 1 FROM webhooks_delivery k
-        WHERE k.subscription_id = d.subscription_id AND k.subject = d.subject AND k.id < d.id
-          AND k.state = 'skipped' AND k.attempt_count = 0 AND k.created_at >= %s
-        LIMIT 1 OFFSET 0
-    )
-"""
-# A CASE, and OFFSET above, leave the planner one way, whatever it knows of the table: for each candidate one look into
-# the index of what is open of a subject. By the backlog's times, or joined, each claim would read all of the backlog.
-_EARLIER_COMES_SOON = """
-    CASE o.state
-        WHEN 'pending' THEN o.next_attempt_at <= %s OR o.claimed_at <= %s
-        WHEN 'parked' THEN o.claimed_at <= %s
-        ELSE FALSE
-    END
-"""
-
-_BY_ROOM = """
-    SELECT id FROM (
-        SELECT id, room, lane, next_attempt_at,
-               row_number() OVER (PARTITION BY subscription_id ORDER BY lane, next_attempt_at, id) AS place
-        FROM ({arms}) candidates
-    ) placed WHERE place <= room ORDER BY lane, next_attempt_at, id LIMIT %s
-"""
-
-
-def _best_of(ready: Sequence[Any], limit: int, now: datetime) -> tuple[str, list[Any]]:
-    """The query of the ids to take, and its values."""
-    arms, values = [], []
-    for subscription in ready:
-        room = min(_room(subscription, now), limit)
-        waits, returns = _order_of(subscription, now)
-        for lane in Delivery.Lane.values:
-            arms.append(_ARM.format(earlier_waits=waits.sql, and_none_returns=returns.sql))
-            values += [room, subscription.pk, lane, _adapt(now), LOOK_AHEAD, subscription.pk]
-            values += [*waits.values, *returns.values, room]
-    return _BY_ROOM.format(arms=" UNION ALL ".join(arms)), [*values, limit]
-
-
-class _Condition(NamedTuple):
-    sql: str
-    values: list[Any]
-
-
-def _order_of(subscription: Any, now: datetime) -> tuple[_Condition, _Condition]:
-    """Whether an earlier one `o` holds up what follows it, and that none which was skipped does."""
-    since = subscription.returning_since
-    returns = _Condition(_NONE_RETURNS, [since]) if since else _Condition("", [])
-    if subscription.ordering == Subscription.Ordering.STRICT:
-        return _Condition("TRUE", []), returns
-    failed_by = _adapt(now if subscription.resting_until else subscription.recovered_at)
-    return _Condition(_EARLIER_COMES_SOON, [_adapt(now), failed_by, failed_by]), returns
-
-
-# Where the longest due of a subscription all wait: its subjects one after the other, by one look into the index of what
-# is open for each, and of each the first that holds up the others. In the index's own order, and not by `id` alone,
-# which the planner might take for a way to read all of the log.
-_NEXT = """(
-    SELECT o.id FROM webhooks_delivery o
-    WHERE o.subscription_id = %s AND o.state IN ('pending', 'sending', 'parked') AND {earlier_waits}
-      AND o.subject > {subject}
-    ORDER BY o.subject, o.id LIMIT 1
-)"""
-_HEADS = """
-    WITH RECURSIVE head (id, place) AS (
-        SELECT {first}, 1
-        UNION ALL
-        SELECT {next}, head.place + 1 FROM head WHERE head.id IS NOT NULL AND head.place < %s
-    )
-    SELECT d.id, d.lane, d.next_attempt_at, d.subject, CASE WHEN d.state = 'pending' THEN
-        d.lane IN (0, 1) AND d.next_attempt_at <= %s AND d.subject NOT IN (
-            SELECT subject FROM webhooks_delivery WHERE subscription_id = %s AND state = 'sending'
-        ) {and_none_returns} ELSE FALSE END
-    FROM head JOIN webhooks_delivery d ON d.id = head.id ORDER BY head.place
-"""
-# By the public id of a subscription, the subject that its last look of this kind ended with.
-_looked_up_to: dict[str, str] = {}
-
-
 def _past_what_waits(
     ready: Sequence[Any], claimed: Sequence[Claimed], *, limit: int, owner: str, now: datetime
 ) -> list[Claimed]:
@@ -262,28 +172,14 @@ def _past_what_waits(
     begun = Counter(one.subscription.pk for one in claimed)
     chosen: list[int] = []
     for subscription in ready:
-        room = min(_room(subscription, now) - begun[subscription.pk], limit - len(claimed) - len(chosen))
+        room = min(subscription.room - begun[subscription.pk], limit - len(claimed) - len(chosen))
         if room > 0 and subscription.beyond is not None:
-            chosen += _heads(subscription, room, now)
+            heads = turns.first_of_subjects(subscription, room, now)
+            if subscription.compact:
+                compaction.settle_subjects_of(subscription, heads)
+            chosen += heads
     places = ", ".join(["%s"] * len(chosen))
     return _take(places, chosen, ready, owner=owner, now=now) if chosen else []
-
-
-def _heads(subscription: Any, room: int, now: datetime) -> list[int]:
-    waits, returns = _order_of(subscription, now)
-    after = _looked_up_to.pop(subscription.public_id, "")
-    first = _NEXT.format(earlier_waits=waits.sql, subject="%s")
-    following = _NEXT.format(
-        earlier_waits=waits.sql, subject="(SELECT p.subject FROM webhooks_delivery p WHERE p.id = head.id)"
-    )
-    values = [subscription.pk, *waits.values, after, subscription.pk, *waits.values, SUBJECTS_PER_CLAIM]
-    values += [_adapt(now), subscription.pk, *returns.values]
-    with connection.cursor() as cursor:
-        cursor.execute(_HEADS.format(first=first, next=following, and_none_returns=returns.sql), values)
-        rows = cursor.fetchall()
-    if len(rows) == SUBJECTS_PER_CLAIM:
-        _looked_up_to[subscription.public_id] = rows[-1][3]
-    return [pk for _, _, pk in sorted((lane, due, pk) for pk, lane, due, _, is_free in rows if is_free)[:room]]
 
 
 _TAKE = """
@@ -301,17 +197,13 @@ def _take(
 ) -> list[Claimed]:
     """Lease what the query `chosen` finds, of these subscriptions; the oldest first."""
     with connection.cursor() as cursor:
-        cursor.execute(_TAKE.format(chosen=chosen), [owner, _adapt(now + LEASE), _adapt(now), *values])
+        cursor.execute(_TAKE.format(chosen=chosen), [owner, adapted(now + LEASE), adapted(now), *values])
         rows = sorted(cursor.fetchall())
     by_id = {subscription.pk: subscription for subscription in subscriptions}
     return [
         Claimed(pk, count, before, bool(resent_by), event_id, body, by_id[subscription_id])
         for pk, count, before, resent_by, subscription_id, event_id, body in rows
     ]
-
-
-def _adapt(moment: datetime | None) -> Any:
-    return connection.ops.adapt_datetimefield_value(moment)
 
 
 def held_by(ids: Sequence[int], owner: str) -> QuerySet[Delivery]:

@@ -4,6 +4,7 @@ That is for events that tell all there is to know (`EventType.is_snapshot`). The
 become `superseded`: they no longer hold up what follows them, and only a person brings one back, by resending it.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from django.db import transaction
@@ -12,19 +13,27 @@ from django.db.models import OuterRef, QuerySet, Subquery
 from webhooks import catalogue
 from webhooks.models import Delivery, Subscription
 
-# A claim supersedes up to so many at a time, so often; then it leaves the subscription for its next one.
+# So many are superseded at a time, so often in one go.
 BATCH = 1_000
 ROUNDS = 10
+# By a claim, whose worker has others to serve: it leaves the subscription for its next one.
+CLAIM_ROUNDS = 3
 
 State = Delivery.State
 
 
 def settle(subscription: Subscription, *, look_ahead: int, now: datetime) -> bool:
-    """Supersede what a claim might send in vain; False if that is more than it has time for.
+    """Supersede what a claim might send in vain; False if that is more than it has time for. Not under its lock.
 
     Which is of the subjects of the first `look_ahead` due in each lane. Two statements while there is nothing to do.
     """
-    return any(not _settle_due(subscription, look_ahead, now) for _ in range(ROUNDS))
+    return any(not _settle_due(subscription, look_ahead, now) for _ in range(CLAIM_ROUNDS))
+
+
+def settle_subjects_of(subscription: Subscription, deliveries: Sequence[int]) -> None:
+    """The same for these, which lie beyond what `settle` has looked at: BATCH of them, the next claim goes on."""
+    mine = Delivery.objects.filter(subscription=subscription)
+    _supersede(mine.filter(subject__in=mine.filter(pk__in=deliveries).values("subject")))
 
 
 def settle_parked(subscription: Subscription) -> None:

@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
 
 from tests.webhooks.factories import happen, happen_often, make_subscription
-from webhooks import claims, delivery
+from webhooks import claims, delivery, turns
 from webhooks.claims import Claimed
 from webhooks.delivery import Sent
 from webhooks.models import Delivery, Event, Subscription
@@ -149,7 +149,7 @@ class TestWhatWaits:
         subscription = make_subscription()
         happen("slow")
         claim(soon)
-        queue_up(subscription, "slow", claims.LOOK_AHEAD + 10, at=now - SECOND)
+        queue_up(subscription, "slow", turns.LOOK_AHEAD + 10, at=now - SECOND)
         happen("other")
 
         assert told(claim(soon)) == ["other"]
@@ -160,7 +160,7 @@ class TestWhatWaits:
         happen("parked")
         Delivery.objects.update(state="parked", next_attempt_at=None, claimed_at=now - SECOND)
         Subscription.objects.update(recovered_at=now)
-        queue_up(subscription, "parked", claims.LOOK_AHEAD + 10, at=now - SECOND)
+        queue_up(subscription, "parked", turns.LOOK_AHEAD + 10, at=now - SECOND)
         happen("other")
         happen("other")
 
@@ -171,7 +171,7 @@ class TestWhatWaits:
         subscription = make_subscription(max_in_flight=4, max_per_second=2)
         happen("slow")
         claim(soon)
-        queue_up(subscription, "slow", claims.LOOK_AHEAD + 10, at=now - SECOND)
+        queue_up(subscription, "slow", turns.LOOK_AHEAD + 10, at=now - SECOND)
         happen_often(5, subjects=5)
 
         # A second later there are two more, and one is still under way.
@@ -180,8 +180,8 @@ class TestWhatWaits:
     def test_of_very_many_subjects_is_looked_through_by_one_claim_after_the_other(
         self, now: datetime, soon: datetime, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(claims, "SUBJECTS_PER_CLAIM", 4)
-        monkeypatch.setattr(claims, "LOOK_AHEAD", 3)
+        monkeypatch.setattr(turns, "SUBJECTS_PER_CLAIM", 4)
+        monkeypatch.setattr(turns, "LOOK_AHEAD", 3)
         subscription = make_subscription(ordering=Subscription.Ordering.STRICT)
         for n in range(10):
             happen(f"failed_{n}")
@@ -200,7 +200,7 @@ class TestWhatWaits:
         subscription = make_subscription()
         happen("slow")
         claim(soon)
-        queue_up(subscription, "slow", claims.LOOK_AHEAD, at=now - SECOND)
+        queue_up(subscription, "slow", turns.LOOK_AHEAD, at=now - SECOND)
         usual = 5 if connection.vendor == "postgresql" else 4
         with django_assert_num_queries(usual):
             claim(soon)

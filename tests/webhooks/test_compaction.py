@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,8 +17,8 @@ from inventory import stock
 from inventory.models import Product, Warehouse
 from tests.factories import make_product, make_warehouse
 from tests.receiver import Answer, Receiver
-from tests.webhooks.factories import NOWHERE, crank, make_due, make_subscription
-from webhooks import claims, compaction, parking, replay, subscriptions
+from tests.webhooks.factories import NOWHERE, crank, happen, make_due, make_subscription
+from webhooks import claims, compaction, parking, replay, subscriptions, turns
 from webhooks.models import Delivery, Event, Subscription
 from webhooks.replay import ReplayRefused
 
@@ -267,7 +267,7 @@ class TestCost:
         self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(compaction, "BATCH", 2)
-        monkeypatch.setattr(compaction, "ROUNDS", 2)
+        monkeypatch.setattr(compaction, "CLAIM_ROUNDS", 2)
         connect(receiver.url)
         with transaction.atomic():
             move("MUG", 20)
@@ -287,6 +287,39 @@ class TestCost:
         move("MUG", 2)
 
         assert len(claims.claim(10, owner="w1", now=now + timedelta(seconds=1))) == 1
+
+    @pytest.mark.usefixtures("products")
+    def test_is_not_paid_while_other_claims_wait(self, now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
+        settle, under_the_lock = compaction.settle, []
+
+        def look(*args: Any, **kwargs: Any) -> bool:
+            under_the_lock.append(connection.in_atomic_block)
+            return settle(*args, **kwargs)
+
+        monkeypatch.setattr(compaction, "settle", look)
+        connect()
+        move("MUG", 2)
+
+        assert len(claims.claim(10, owner="w1", now=now + timedelta(minutes=1))) == 1
+        assert under_the_lock == [False]
+
+    @pytest.mark.usefixtures("products")
+    def test_of_what_lies_behind_much_that_waits_is_one_more_claim(
+        self, now: datetime, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(turns, "LOOK_AHEAD", 3)
+        connect(event_types=[STOCK, "webhook.*"], ordering="strict")
+        for _ in range(6):
+            happen("failed")
+        Delivery.objects.filter(event__sequence=1).update(state="parked", next_attempt_at=None)
+        move("MUG", 3)
+        soon = now + timedelta(minutes=1)
+
+        assert claims.claim(10, owner="w1", now=soon) == []
+        [claimed] = claims.claim(10, owner="w1", now=soon)
+
+        assert states()[-3:] == ["superseded", "superseded", "sending"]
+        assert claimed.id == Delivery.objects.latest("id").pk
 
     @pytest.mark.usefixtures("products")
     def test_of_looking_is_two_statements(self, now: datetime, django_assert_num_queries: Callable[..., Any]) -> None:

@@ -8,7 +8,7 @@ from django.db import connection, transaction
 
 from tests.receiver import Answer, Receiver
 from tests.webhooks.factories import crank, happen, happen_often, make_due, make_subscription
-from webhooks import claims, connections, delivery, retry, transport
+from webhooks import claims, connections, delivery, retry, transport, turns
 from webhooks.claims import LEASE, Claimed
 from webhooks.delivery import Sent
 from webhooks.events import TEST, Ping
@@ -268,7 +268,7 @@ class TestOrder:
         make_subscription(ordering=Subscription.Ordering.STRICT)
         happen("sub_1")
         Delivery.objects.update(state="parked", next_attempt_at=None)
-        for _ in range(claims.LOOK_AHEAD + 10):
+        for _ in range(turns.LOOK_AHEAD + 10):
             happen("sub_1")
         happen("sub_2")
 
