@@ -1,6 +1,7 @@
 """Who sends what next: deliveries are taken under a lease, which runs out by itself when its owner is gone."""
 
 import random
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from webhooks.turns import adapted
 # Longer than the worst attempt by a margin, and short enough to be recovered within a minute.
 LEASE = timedelta(seconds=45)
 SUBSCRIPTIONS_PER_CLAIM = 50
+# How often a delivery that is sent by hand looks whether its subject is free.
+LOOK_AGAIN_S = 0.05
 _CLAIM_LOCK = 0x57EB
 
 State = Delivery.State
@@ -76,8 +79,28 @@ def _claim_of(ready: Sequence[Any], limit: int, *, owner: str, now: datetime) ->
 
 
 def claim_one(delivery: Delivery, *, owner: str, now: datetime) -> list[Claimed]:
-    """Take this delivery if it is pending, whatever else its subscription has under way."""
-    return _take("%s", [delivery.pk], [delivery.subscription], owner=owner, now=now)
+    """Take this delivery if it is pending, whatever else its subscription has under way.
+
+    Waits for what is being sent of its subject: as long as that may take, which is a lease.
+    """
+    began = time.monotonic()
+    while True:
+        waited = timedelta(seconds=time.monotonic() - began)
+        with transaction.atomic():
+            _one_claim_at_a_time()
+            values = [delivery.pk, delivery.subscription_id]
+            claimed = _take(_ALONE, values, [delivery.subscription], owner=owner, now=now + waited)
+        is_waiting = Delivery.objects.filter(pk=delivery.pk, state=State.PENDING)
+        if claimed or waited > LEASE or not is_waiting.exists():
+            return claimed
+        time.sleep(LOOK_AGAIN_S)
+
+
+_ALONE = """
+    SELECT id FROM webhooks_delivery WHERE id = %s AND subject NOT IN (
+        SELECT subject FROM webhooks_delivery WHERE subscription_id = %s AND state = 'sending'
+    )
+"""
 
 
 def anything_due(now: datetime) -> bool:

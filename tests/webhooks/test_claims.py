@@ -3,6 +3,8 @@
 What else a claim promises is told in test_delivery.py.
 """
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -292,6 +294,51 @@ class TestShare:
 
         assert {one.subscription for one in late} == {well}
         assert len(late) == 8
+
+
+@pytest.mark.django_db(transaction=True)
+class TestClaimOne:
+    """What a person sends by hand, and waits for."""
+
+    @pytest.fixture
+    def second(self, soon: datetime) -> Delivery:
+        """Of a subject the first of which is being sent."""
+        make_subscription()
+        happen("sub_1")
+        claim(soon)
+        happen("sub_1")
+        return Delivery.objects.get(state="pending")
+
+    def test_waits_until_nothing_of_the_subject_is_in_flight(self, second: Delivery, soon: datetime) -> None:
+        def take() -> list[Claimed]:
+            try:
+                return claims.claim_one(second, owner="web", now=soon)
+            finally:
+                connection.close()
+
+        with ThreadPoolExecutor(1) as threads:
+            taking = threads.submit(take)
+            time.sleep(0.3)
+            assert not taking.done()
+
+            arrive()
+
+            assert [one.id for one in taking.result()] == [second.pk]
+
+    def test_is_left_to_the_workers_when_that_takes_too_long(
+        self, second: Delivery, soon: datetime, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(claims, "LEASE", SECOND / 5)
+
+        assert claims.claim_one(second, owner="web", now=soon) == []
+        assert Delivery.objects.get(pk=second.pk).state == "pending"
+
+    @pytest.mark.usefixtures("second")
+    def test_does_not_wait_for_other_subjects(self, soon: datetime) -> None:
+        happen("sub_2")
+        other = Delivery.objects.get(subject="sub_2")
+
+        assert [one.id for one in claims.claim_one(other, owner="web", now=soon)] == [other.pk]
 
 
 def test_however_many_subscriptions_there_are_each_gets_its_turn(
