@@ -16,8 +16,10 @@ from typing import Any
 
 from django import db
 from django_q import cluster as django_q
+from django_q.signals import post_spawn
 
 from webhooks import clock
+from webhooks.garbage import collect_seldom
 
 logger = logging.getLogger(__name__)
 
@@ -100,5 +102,6 @@ class Sentinel(django_q.Sentinel):  # type: ignore[misc]
 
 def install() -> None:
     django_q.Sentinel = Sentinel
+    post_spawn.connect(collect_seldom, dispatch_uid="webhooks.collect_seldom")
     if sys.platform == "linux":
         django_q.Queue, django_q.Value = MessageQueue, shared_timer

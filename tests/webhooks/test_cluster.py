@@ -1,3 +1,4 @@
+import gc
 import os
 import signal
 import time
@@ -8,6 +9,7 @@ from threading import Thread
 
 import pytest
 from django_q import cluster as django_q_cluster
+from django_q.signals import post_spawn
 
 from webhooks.cluster import MessageQueue, shared_timer
 
@@ -138,3 +140,15 @@ class TestInstall:
     def test_has_given_them_to_the_cluster(self) -> None:
         assert django_q_cluster.Queue is MessageQueue
         assert django_q_cluster.Value is shared_timer
+
+
+def test_a_worker_that_starts_looks_for_garbage_seldom(queue: MessageQueue) -> None:
+    def start() -> None:
+        post_spawn.send(sender="django_q", proc_name="worker")
+        queue.put((gc.get_threshold()[0], gc.get_freeze_count() > 10_000))
+
+    worker = fork.Process(target=start)
+    worker.start()
+    worker.join(10)
+
+    assert queue.get() == (50_000, True)

@@ -254,8 +254,8 @@ def test_each_ends_in_its_reason_and_harms_neither_worker_nor_log(
         assert len(attempt.response_body) <= transport.BODY_LIMIT
         assert bool(attempt.detail) is bool(attempt.reason)
     assert sender().in_flight == 0
-    # The worker's own log has no place for what they say.
-    assert [record.name for record in caplog.records] == ["webhooks.health"]
+    # The worker's own log has no place for what they say: one is disabled, and nobody has an address to be told at.
+    assert [record.name for record in caplog.records] == ["webhooks.health", "webhooks.notices"]
     _read_the_log()
     happen("second")
     crank()
