@@ -7,10 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
-from commerce.inbound import processing
 from commerce.models import InboundMessage
 from tests.factories import pack_order, ship_order
-from tests.inbound.conftest import make_source
+from tests.inbound.conftest import make_source, take_in
 from tests.inbound.senders import BODIES, load
 
 NAMES = sorted(path.stem for path in BODIES.glob("*.json"))
@@ -64,7 +63,7 @@ class TestFuzz(TestCase):
             sent = json.dumps(body).replace('"1001"', f'"{order}"').replace("ord_placeholder", order.public_id)
             InboundMessage.objects.create(source=source, sender_id=str(n), body=sent.encode())
 
-        processing.work_off()
+        take_in()
 
         for message in InboundMessage.objects.all():
             assert message.attempt_count == 1
