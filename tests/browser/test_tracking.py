@@ -278,15 +278,6 @@ class TestStaff:
         expect(rows).to_have_count(before + 3)
         assert visited == []
 
-    def test_are_told_what_happened_while_the_network_was_away(self, admin: Page, curl: Curl, order: Any) -> None:
-        search(admin, "/admin/orders/order/", order["order_number"])
-        admin.context.set_offline(True)
-
-        confirm(curl, order)
-        admin.context.set_offline(False)
-
-        expect(admin.get_by_role("button", name="1 changed: show")).to_be_visible()
-
     def test_are_told_nothing_that_their_search_leaves_out(self, admin: Page, curl: Curl, order: Any) -> None:
         search(admin, "/admin/orders/order/", order["order_number"])
         curl.post("orders/", **ON_DELIVERY)
