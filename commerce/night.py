@@ -7,6 +7,7 @@ that another cluster begins again when it was lost, and only then.
 import logging
 import subprocess
 import sys
+import time
 from datetime import date, datetime, timedelta
 
 from django.conf import settings
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 FROM_HOUR = 2
 RENEWED_EVERY_S = 20.0
+LOOKED_EVERY_S = 0.2
 GIVEN_UP_AFTER = timedelta(minutes=10)
 COMMAND = [sys.executable, "-m", "django", "audit", "--night"]
 
@@ -34,6 +36,9 @@ def look(*, now: datetime) -> None:
     command = [*COMMAND, day.isoformat()]
     with subprocess.Popen(command, cwd=settings.BASE_DIR, stdout=subprocess.DEVNULL) as process:  # noqa: S603
         _attend(process, day)
+    if timers.stopping.is_set():
+        # Ended with its cluster: another begins again.
+        return
     if AuditRun.objects.filter(day=day, finished_at=None).exists():
         logger.error("The audit of %s has not come to its end (code %d): it begins again.", day, process.returncode)
 
@@ -50,9 +55,12 @@ def _claim(now: datetime) -> bool:
 
 
 def _attend(process: "subprocess.Popen[bytes]", day: date) -> None:
+    renew_at = time.monotonic()
     while process.poll() is None:
-        _renew(day)
-        if timers.stopping.wait(RENEWED_EVERY_S):
+        if time.monotonic() >= renew_at:
+            renew_at = time.monotonic() + RENEWED_EVERY_S
+            _renew(day)
+        if timers.stopping.wait(LOOKED_EVERY_S):
             process.terminate()
             return
 

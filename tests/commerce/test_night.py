@@ -119,7 +119,9 @@ class TestProcess:
 
         assert AuditRun.objects.get().renewed_at - began >= timedelta(seconds=1)
 
-    def test_ends_when_the_cluster_stops(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_ends_when_the_cluster_stops(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
         start("import time; time.sleep(60)", monkeypatch)
         threading.Timer(0.5, timers.stopping.set).start()
         began = time.monotonic()
@@ -128,6 +130,8 @@ class TestProcess:
 
         assert time.monotonic() - began < 5
         assert AuditRun.objects.get().finished_at is None
+        # Nothing is wrong: another cluster begins again.
+        assert caplog.records == []
 
 
 class TestConclude:
