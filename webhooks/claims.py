@@ -141,14 +141,13 @@ _READY = """
         WHERE r.subscription_id = s.id AND r.kind = 'skipped' AND r.finished_at IS NULL
     ) AS returning_since, COALESCE({beyond}) AS beyond
     FROM webhooks_subscription s
-    WHERE s.state = 'active' AND (s.resting_until IS NULL OR s.resting_until <= %s) AND EXISTS (
-        SELECT 1 FROM webhooks_delivery d
-        WHERE d.subscription_id = s.id AND d.state = 'pending' AND d.lane IN (0, 1) AND d.next_attempt_at <= %s
-    )
+    WHERE s.state = 'active' AND (s.resting_until IS NULL OR s.resting_until <= %s)
+      AND COALESCE({beyond}) IS NOT NULL
 """
 
 
-# By lane and in its order, so that the planner sees no way but the index of what is due.
+# By lane and in its order, so that the planner sees no way but the index of what is due: an EXISTS it would join, and
+# read all of a backlog for it.
 _BEYOND = """(
     SELECT b.id FROM webhooks_delivery b
     WHERE b.subscription_id = s.id AND b.state = 'pending' AND b.lane = {lane} AND b.next_attempt_at <= %s
@@ -163,7 +162,8 @@ def _ready(limit: int, *, owner: str, now: datetime, threads: int | None) -> lis
     `room` is for how many, `beyond` one that is due and beyond `turns.LOOK_AHEAD`.
     """
     moment, began_long_ago = adapted(now), adapted(now - trust.SLOW + LEASE)
-    values = [owner, began_long_ago, owner, *[moment, turns.LOOK_AHEAD] * len(Delivery.Lane), moment, moment]
+    beyond, first = ([moment, place] * len(Delivery.Lane) for place in (turns.LOOK_AHEAD, 0))
+    values = [owner, began_long_ago, owner, *beyond, moment, *first]
     subscriptions: list[Any] = list(Subscription.objects.raw(_READY, values))
     random.shuffle(subscriptions)
     if threads is not None:
