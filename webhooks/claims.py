@@ -161,7 +161,8 @@ _READY = """
         WHERE r.subscription_id = s.id AND r.kind = 'skipped' AND r.finished_at IS NULL
     ) AS returning_since, {beyond} AS beyond
     {with_something_due}
-""".format(beyond=_BEYOND, with_something_due=_WITH_SOMETHING_DUE)
+"""
+_READY = _READY.format(beyond=_BEYOND, with_something_due=_WITH_SOMETHING_DUE)
 
 
 def _ready(limit: int, *, owner: str, now: datetime, threads: int | None) -> list[Any]:
