@@ -1,17 +1,19 @@
 """What the web server serves: streams beside Django, everything else by it, in one bounded pool of threads."""
 
-from typing import Any
+import os
 
-from a2wsgi import WSGIMiddleware
+import django
 
-from commerce.wsgi import application as django
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "commerce.settings")
+django.setup(set_prefix=False)
 
-# Only now are there apps, whose models this one imports.
-from commerce.streaming import Receive, Scope, Send, Streams  # isort: skip
-from webhooks.garbage import collect_seldom  # isort: skip
+# Only now are there apps, whose models these import.
+from commerce.serving import Pages, Receive, Scope, Send  # noqa: E402
+from commerce.streaming import Streams  # noqa: E402
+from webhooks.garbage import collect_seldom  # noqa: E402
 
-pages: Any = WSGIMiddleware(django, workers=10)  # type: ignore[arg-type]
-streams = Streams(django, pages.executor)
+pages = Pages(threads=10)
+streams = Streams(pages)
 
 collect_seldom()
 

@@ -39,7 +39,7 @@ def _refuse_call(request: HttpRequest) -> HttpResponse | None:
     if not _is_our_host(request):
         return problems.respond(HTTPStatus.BAD_REQUEST, "unknown_host", "The Host header names no host of ours.")
     if "chunked" in request.headers.get("Transfer-Encoding", ""):
-        # WSGI has no way to read it: it would be taken for an empty one.
+        # How long it will be is not known before it is read.
         return problems.respond(HTTPStatus.LENGTH_REQUIRED, "length_required", "Send the body with a Content-Length.")
     limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
     if _content_length(request) > limit:

@@ -134,7 +134,7 @@ def _read_database() -> dict[str, Any]:
     except (ValueError, OSError) as error:
         raise _refuse("DATABASE_URL", f"must be an address that can be used: {error}.") from None
     # Opening a connection costs more than most requests do.
-    kept = {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
+    kept: dict[str, Any] = {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
     if scheme == "sqlite":
         options = {
             "timeout": 20,
@@ -144,6 +144,7 @@ def _read_database() -> dict[str, Any]:
     else:
         # The server parses and plans what it has seen five times no more.
         options = {"server_side_binding": True, "prepare_threshold": 5}
+        kept["ENGINE"] = "commerce.postgresql"
     return database | kept | {"OPTIONS": options | database.get("OPTIONS", {})}
 
 

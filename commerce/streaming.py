@@ -7,20 +7,16 @@ answers with what is to be told. From then on a stream is a task that waits.
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from io import BytesIO
 from typing import Any
 
-from django.core.handlers.asgi import ASGIRequest
-from django.core.handlers.base import BaseHandler
-from django.core.signals import request_started
 from django.db import Error
 from django.http import HttpResponse
-from django.http.response import HttpResponseBase
 
 from commerce import problems
+from commerce.serving import Pages, Receive, Scope, Send, start
 from webhooks import streams
 from webhooks.hub import Watch, hub
 from webhooks.streams import Opened
@@ -34,17 +30,12 @@ HEARTBEAT_S = 15.0
 PATIENCE_S = 30.0
 TRY_AGAIN_S = 1.0
 
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
-
 
 class Streams:
     """The ASGI application of the addresses that end in /stream."""
 
-    def __init__(self, django: BaseHandler, threads: Executor) -> None:
-        self._django = django
-        self._threads = threads
+    def __init__(self, pages: Pages) -> None:
+        self._pages = pages
         self._open: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -53,7 +44,7 @@ class Streams:
             await _answer(_too_many(), send)
             return
         with self._counting(address):
-            response = await asyncio.get_running_loop().run_in_executor(self._threads, self._ask_django, scope)
+            response = await self._pages.answer(scope, BytesIO())
             if isinstance(response, Opened):
                 await _stream(response, receive, send)
             else:
@@ -72,13 +63,6 @@ class Streams:
             if not self._open[address]:
                 del self._open[address]
 
-    def _ask_django(self, scope: Scope) -> HttpResponseBase:
-        """In a thread of the pool, as short as any request."""
-        request_started.send(sender=type(self), scope=scope)
-        response = self._django.get_response(ASGIRequest(scope, BytesIO()))
-        response.close()
-        return response
-
 
 def _too_many() -> HttpResponse:
     response = problems.respond(
@@ -95,7 +79,7 @@ async def _stream(opened: Opened, receive: Receive, send: Send) -> None:
         async with asyncio.timeout(PATIENCE_S):
             await send({"type": "http.response.body", "body": words, "more_body": True})
 
-    await _start(opened, send)
+    await start(opened, send)
     with hub.watching(opened.source.subject) as watch:
         gone = asyncio.create_task(_until_gone(receive))
         gone.add_done_callback(lambda _: watch.close())
@@ -129,13 +113,7 @@ async def _until_gone(receive: Receive) -> None:
         pass
 
 
-async def _start(response: HttpResponseBase, send: Send) -> None:
-    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.items()]
-    headers += [(b"set-cookie", cookie.OutputString().encode("latin-1")) for cookie in response.cookies.values()]
-    await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
-
-
 async def _answer(response: Any, send: Send) -> None:
     """What a view answers that opens no stream: a refusal, or the way to the login."""
-    await _start(response, send)
+    await start(response, send)
     await send({"type": "http.response.body", "body": response.content, "more_body": False})

@@ -1,16 +1,59 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import closing
 from itertools import chain, repeat
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from django.conf import settings
-from django.db import OperationalError
+from django.db import OperationalError, connection
 
 from commerce import database
 from tests.chaos.processes import Cluster, family, wait_until
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no server that could go")
+class TestHealthCheck:
+    @pytest.fixture
+    def kept(self) -> Iterator[Any]:
+        """A connection as a request leaves it for the next."""
+        kept: Any = connection.copy()
+        kept.ensure_connection()
+        kept.health_check_enabled = True
+        kept.close_if_unusable_or_obsolete()
+        yield kept
+        kept.close()
+
+    def session(self, kept: Any) -> int:
+        with kept.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            return int(cursor.fetchone()[0])
+
+    def test_asks_nothing_of_a_server_that_is_there(self, db: None, kept: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(kept, "is_usable", lambda: pytest.fail("a statement"))
+
+        assert self.session(kept) == self.session(kept)
+
+    def test_opens_another_where_the_server_has_ended_it(self, db: None, kept: Any) -> None:
+        ended = kept.connection.info.backend_pid
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [ended])
+
+        assert self.session(kept) != ended
+
+    def test_keeps_one_that_only_told_something(self, db: None, kept: Any) -> None:
+        with kept.cursor() as cursor:
+            cursor.execute("LISTEN told")
+        kept.close_if_unusable_or_obsolete()
+        session = kept.connection.info.backend_pid
+        with closing(connection.copy()) as other, other.cursor() as cursor:
+            cursor.execute("NOTIFY told")
+
+        assert self.session(kept) == session
 
 
 class TestAwaitAnswer:
