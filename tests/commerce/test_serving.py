@@ -161,7 +161,7 @@ class TestPages:
             ({"transfer_encoding": "chunked"}, HTTPStatus.LENGTH_REQUIRED),
         ],
     )
-    def test_reads_no_byte_of_a_call_that_is_refused_by_its_head(self, head: dict[str, str], status: int) -> None:
+    def test_reads_no_byte_of_a_call_that_is_refused_by_its_head(self, head: dict[str, Any], status: int) -> None:
         call = Call("/api/echo", **head).made()
 
         assert (call.status, call.read) == (status, 0)
