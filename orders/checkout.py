@@ -2,13 +2,13 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
-from django.db import IntegrityError, InterfaceError, OperationalError, transaction
+from django.db import IntegrityError, InterfaceError, OperationalError
 from django.utils import timezone
 
 from inventory import allocation, stock
@@ -35,6 +35,10 @@ class InvalidCart(DomainError):
     """The cart cannot be sold as it is; `errors` holds `{"sku", "detail"}` for each line at fault."""
 
     code = "invalid_cart"
+
+
+class _CustomerIsKnown(Exception):
+    """A customer that was new when the order began has been made by somebody else meanwhile."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,8 +100,18 @@ def place(cart: Cart, *, actor: str, now: datetime) -> Order:
         picks = allocation.plan(basket, country=cart.shipping_address.country, now=now)
         routes = [_Route(product, quantity, taken) for (product, quantity), taken in zip(basket, picks, strict=True)]
         # Somebody else may take the stock between the plan and the write. The next plan finds it elsewhere, or refuses.
-        with suppress(InsufficientStock):
+        with suppress(InsufficientStock), _another_look_for(cart.customer):
             return _write(cart, routes, actor=actor, now=now)
+
+
+@contextmanager
+def _another_look_for(contact: Contact) -> Iterator[None]:
+    """Where somebody else has made the new customer meanwhile, what is done within is to be done again."""
+    try:
+        yield
+    except _CustomerIsKnown as meanwhile:
+        if not _known_by(contact.email.lower()):
+            raise cast("IntegrityError", meanwhile.__cause__) from None
 
 
 @together()
@@ -264,16 +278,18 @@ def _only_code(picks: Iterable[Pick]) -> str:
 
 
 def _find_or_create_customer(contact: Contact) -> Customer:
-    """A known customer's own data stay as they are: what was typed at the checkout is kept with the order."""
+    """A known customer's own data stay as they are: what was typed at the checkout is kept with the order.
+
+    Raises _CustomerIsKnown where somebody else was quicker to make them: the next time they are found.
+    """
     email = contact.email.lower()
     for customer in _known_by(email):
         return customer
     try:
-        with transaction.atomic():
-            return Customer.objects.create(email=email, name=contact.name, phone=contact.phone, locale=contact.locale)
-    except IntegrityError:
-        # Somebody else was quicker.
-        return Customer.objects.get(email=email)
+        return Customer.objects.create(email=email, name=contact.name, phone=contact.phone, locale=contact.locale)
+    except IntegrityError as error:
+        # Were this undone by itself, each new customer would cost two statements more.
+        raise _CustomerIsKnown from error
 
 
 _known_by = Prepared(lambda email: Customer.objects.filter(email=email))

@@ -25,9 +25,17 @@ def add(rows: Sequence[models.Model]) -> None:
             row._state.adding, row._state.db = False, connection.alias
 
 
-def insert(row: models.Model) -> list[tuple[Any, ...]]:
-    """What `Model._do_insert` does: the columns that the database has filled in, for the row to be assigned to."""
-    return _addition(type(row), connection.vendor).run([row])
+class CompiledInsert(models.Model):
+    """`save` adds a new row by such a statement too."""
+
+    class Meta:
+        abstract = True
+
+    def _do_insert(self, *how: Any) -> Any:
+        """Of a key of its own. Fixtures bring theirs."""
+        if self.pk is None:
+            return _addition(type(self), connection.vendor).run([self])
+        return super()._do_insert(*how)  # type: ignore[misc]
 
 
 @dataclass(frozen=True)

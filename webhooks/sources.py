@@ -13,7 +13,7 @@ from django.db import models, transaction
 from django.db.models.signals import post_save
 from django.utils import timezone
 
-from webhooks.adding import add, insert
+from webhooks.adding import CompiledInsert, add
 from webhooks.catalogue import EventType
 from webhooks.errors import DomainError
 from webhooks.fields import PublicIdField, drop_prefix_indexes
@@ -44,7 +44,7 @@ class FactQuerySet(models.QuerySet[Any]):
     update = delete = bulk_create = bulk_update = _refuse
 
 
-class Fact(models.Model):
+class Fact(CompiledInsert):
     """An append-only row whose `post_save` emits an event.
 
     Django sends `post_save` after the row's own transaction has ended, so a crash between the two would keep the
@@ -71,10 +71,6 @@ class Fact(models.Model):
             add(facts)
             for fact in facts:
                 post_save.send(cls, instance=fact, created=True, update_fields=None, raw=False, using=fact._state.db)
-
-    def _do_insert(self, *how: Any) -> Any:
-        """Of a key of its own. Fixtures bring theirs."""
-        return insert(self) if self.pk is None else super()._do_insert(*how)  # type: ignore[misc]
 
     def delete(self, **_: object) -> NoReturn:  # type: ignore[override]
         raise TypeError(f"{type(self).__name__} is a fact: it cannot be deleted.")
@@ -112,7 +108,7 @@ class _OpenChange:
         return None
 
 
-class WatchedModel(models.Model):
+class WatchedModel(CompiledInsert):
     """A row edited in forms: a save that changes one of WATCHED emits one event per transaction, with what changed."""
 
     WATCHED: ClassVar[tuple[str, ...]] = ()

@@ -14,6 +14,7 @@ from django.utils.functional import cached_property
 
 from orders.models.customer import Customer
 from orders.models.line import OrderLine
+from webhooks.adding import CompiledInsert
 from webhooks.sources import PublicIdField
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class OrderQuerySet(models.QuerySet["Order"]):
         return self.select_related("customer").prefetch_related(Prefetch("lines", lines, to_attr="items"))
 
 
-class Order(models.Model):
+class Order(CompiledInsert):
     """Written by the verbs alone (`checkout`, `payments`, `fulfilment`), each under `transitions.lock`."""
 
     class Channel(models.TextChoices):

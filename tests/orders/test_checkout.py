@@ -1,10 +1,11 @@
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import time_machine
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from inventory import allocation
@@ -118,6 +119,17 @@ class TestPlace:
         assert second.customer == first.customer
         assert Event.objects.filter(type="customer.created").count() == 1
 
+    def test_gives_up_where_the_database_refuses_a_customer_nobody_has_made(self, now: datetime) -> None:
+        make_product("MUG")
+        cart = replace(
+            make_cart(("MUG", 1)), customer=checkout.Contact(email="ada@example.com", phone=cast("str", None))
+        )
+
+        with pytest.raises(IntegrityError):
+            checkout.place(cart, actor="storefront", now=now)
+
+        assert (Order.objects.count(), reserved()) == (0, 0)
+
     def test_refuses_what_is_not_in_stock_and_keeps_nothing(self, now: datetime) -> None:
         make_product("MUG", on_hand=10)
         make_product("PAN", on_hand=1)
@@ -149,6 +161,19 @@ class TestPlace:
 
         assert order.warehouse_code == "MUC"
         assert Order.objects.count() == 2
+
+    def test_places_both_first_orders_of_a_customer_who_makes_them_at_once(
+        self, monkeypatch: pytest.MonkeyPatch, now: datetime
+    ) -> None:
+        make_product("MUG", on_hand=2)
+        checkout.place(make_cart(("MUG", 1)), actor="storefront", now=now)
+        known, unseen = checkout._known_by, [True]
+        monkeypatch.setattr(checkout, "_known_by", lambda email: [] if unseen and unseen.pop() else known(email))
+
+        checkout.place(make_cart(("MUG", 1)), actor="storefront", now=now)
+
+        assert (Order.objects.count(), Customer.objects.count(), reserved()) == (2, 1, 2)
+        assert Event.objects.filter(type="customer.created").count() == 1
 
     @pytest.mark.parametrize(
         ("lines", "fault"),
