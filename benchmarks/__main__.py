@@ -66,13 +66,14 @@ def against_the_rival() -> Iterator[Figure]:
 
 def commit_to_receipt() -> Iterator[Figure]:
     for kind, (most_p50, most_p99) in {"postgres": (8, 20), "sqlite": (60, 150)}.items():
-        taken = latency.measure(kind)
-        p50, p99 = harness.percentile(taken, 0.5), harness.percentile(taken, 0.99)
+        found = latency.measure(kind)
+        overall, steady = found.overall, found.steady
         yield Figure(
             f"commit to receipt at 30 events/s, {DATABASES[kind]}",
-            f"p50 {p50:.1f} ms, p99 {p99:.1f} ms",
+            f"p50 {overall.p50:.1f} ms, p99 {overall.p99:.1f} ms; of the {found.share:.0%} during which the machine"
+            f" itself was not slow p50 {steady.p50:.1f} ms, p99 {steady.p99:.1f} ms",
             f"p50 <= {most_p50} ms, p99 <= {most_p99} ms",
-            p50 <= most_p50 and p99 <= most_p99,
+            overall.p50 <= most_p50 and overall.p99 <= most_p99,
         )
 
 
