@@ -33,9 +33,10 @@ class Body(serializers.Serializer[Any]):
         return super().to_internal_value(data)
 
     def _refuse_unknown(self, data: Mapping[str, Any]) -> None:
-        writable = {name for name, field in self.fields.items() if not field.read_only}
+        writable = [name for name, field in self.fields.items() if not field.read_only]
+        no_such = f"There is no such field. There are: {', '.join(writable)}." if writable else "There are none here."
         refusals = {
-            name: "This cannot be written." if name in self.fields else "There is no such field."
+            name: "This cannot be written." if name in self.fields else no_such
             for name in [name for name in data if name not in writable][:MOST_NAMED]
         }
         if refusals:

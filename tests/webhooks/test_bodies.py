@@ -87,3 +87,9 @@ class TestRead:
             "inner": {"name": "inner"},
             "by": "outer",
         }
+
+    def test_names_the_fields_there_are(self) -> None:
+        with pytest.raises(serializers.ValidationError) as refused:
+            Basket.read(sent({"colour": "red"}))
+
+        assert refused.value.detail == {"colour": "There is no such field. There are: name, lines."}
