@@ -141,6 +141,7 @@ def _read_database() -> dict[str, Any]:
             "transaction_mode": "IMMEDIATE",
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
         }
+        kept["ENGINE"] = "commerce.sqlite"
     else:
         # The server parses and plans what it has seen five times no more.
         options = {"server_side_binding": True, "prepare_threshold": 5}

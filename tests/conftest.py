@@ -20,7 +20,7 @@ from webhooks.drain import _sender_of
 def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Threads and other processes must see the test's rows, so SQLite's test database is a file too."""
     database = settings.DATABASES["default"]
-    if database["ENGINE"].endswith("sqlite3"):
+    if "sqlite" in database["ENGINE"]:
         path: Path = tmp_path_factory.mktemp("database") / "test.sqlite3"
         database.setdefault("TEST", {})["NAME"] = str(path)
 
