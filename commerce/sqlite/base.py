@@ -1,5 +1,6 @@
 """Where Django looks for it."""
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from django.db.backends.sqlite3 import base
 
 from commerce.sqlite import turns
 
-READING = ("SELECT", "PRAGMA", "EXPLAI")
+_READS = re.compile(r"\s*(SELECT|PRAGMA|EXPLAIN|WITH(?!.*\b(INSERT|UPDATE|DELETE)\b))\b", re.IGNORECASE | re.DOTALL)
 
 
 class Connection(sqlite3.Connection):
@@ -24,7 +25,7 @@ class Connection(sqlite3.Connection):
 
     @contextmanager
     def in_turn(self, statement: str) -> Iterator[None]:
-        if self.turns is None or self.in_transaction or statement.lstrip()[:6].upper() in READING:
+        if self.turns is None or self.in_transaction or _reads(statement):
             yield
             return
         if not self.turns.take(self.timeout_s):
@@ -59,6 +60,11 @@ class Connection(sqlite3.Connection):
     def close(self) -> None:
         super().close()
         self._give_back()
+
+
+@lru_cache(maxsize=1024)
+def _reads(statement: str) -> bool:
+    return _READS.match(statement) is not None
 
 
 def _is_file(database: str) -> bool:

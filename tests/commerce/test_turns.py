@@ -78,11 +78,25 @@ class TestTurn:
 
             assert is_free(path)
 
-    def test_is_not_needed_for_reading(self, path: str) -> None:
+    @pytest.mark.parametrize(
+        "statement", [" select buyer FROM sale", "WITH s AS (\n SELECT buyer FROM sale\n) SELECT * FROM s"]
+    )
+    def test_is_not_needed_for_reading(self, path: str, statement: str) -> None:
         with closing(opened(path)) as writes, closing(opened(path, timeout_s=0.05)) as reads:
             write(writes, "BEGIN IMMEDIATE")
 
-            assert write(reads, " select buyer FROM sale") == []
+            assert write(reads, statement) == []
+
+    @pytest.mark.parametrize(
+        "statement", ["WITH s (b) AS (\n VALUES (1)\n)\n INSERT INTO sale SELECT b FROM s", "VACUUM"]
+    )
+    def test_is_needed_for_whatever_writes(self, path: str, statement: str) -> None:
+        with closing(opened(path)) as connection:
+            turns.at(path).take(0)
+            connection.timeout_s = 0.05
+            with pytest.raises(sqlite3.OperationalError, match="database is locked"):
+                write(connection, statement)
+            turns.at(path).give_back()
 
     def test_comes_in_the_order_of_arrival(self, path: str) -> None:
         first, arrived = opened(path), []
