@@ -372,6 +372,25 @@ class TestLease:
         assert _position("pg_current_wal_flush_lsn") > written
 
 
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite plans each statement anew")
+def test_statements_are_never_planned_for_just_their_values(soon: datetime) -> None:
+    """That takes ten times as long as running them, and PostgreSQL would do it as soon as a backlog is large."""
+    make_subscription()
+    happen_often(100, subjects=100)
+
+    for _ in range(12):
+        claim(soon)
+        arrive()
+
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT sum(custom_plans), count(*) FILTER (WHERE generic_plans > 0) FROM pg_prepared_statements"
+            " WHERE statement ~ 'FROM webhooks_subscription s|UPDATE webhooks_delivery\\s+SET state = .sending'"
+        )
+        by_values, kept = cursor.fetchone()
+    assert (by_values, kept) == (0, 2)
+
+
 def _position(function: str) -> int:
     """In the write-ahead log, in bytes."""
     with connection.cursor() as cursor:
