@@ -243,7 +243,7 @@ def held_by(ids: Sequence[int], owner: str) -> QuerySet[Delivery]:
 
 
 def released(state: Delivery.State, due: datetime | None) -> dict[str, Any]:
-    """The columns every end of a lease writes."""
+    """The columns every end of a lease writes, but for that of `arrived`."""
     return {
         "state": state,
         "next_attempt_at": due,
@@ -251,6 +251,25 @@ def released(state: Delivery.State, due: datetime | None) -> dict[str, Any]:
         "lease_owner": "",
         "lease_until": None,
     }
+
+
+_ARRIVED = """
+    UPDATE webhooks_delivery
+    SET state = 'delivered', next_attempt_at = NULL, attempt_count = attempt_count + 1, lease_owner = '',
+        lease_until = NULL, delivered_at = %s, last_status_code = %s, last_reason = ''
+    WHERE lease_owner = %s AND state = 'sending' AND id {among}
+"""
+
+
+def arrived(ids: Sequence[int], owner: str, *, status_code: int | None, now: datetime) -> int:
+    """End the leases of what its receiver has taken; how many were ours. Written out: it is done for each delivery."""
+    # PostgreSQL keeps the plan of a statement that is the same for any number of them.
+    as_one = connection.vendor == "postgresql"
+    among = "= ANY(%s)" if as_one else f"IN ({', '.join(['%s'] * len(ids))})"
+    values = [adapted(now), status_code, owner, *([list(ids)] if as_one else ids)]
+    with connection.cursor() as cursor:
+        cursor.execute(_ARRIVED.format(among=among), values)
+        return int(cursor.rowcount)
 
 
 def recover_leases(now: datetime) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 from django.conf import settings
 from django.db import connection, transaction
 
-from webhooks import health, retry, signing, transport
+from webhooks import claims, health, retry, signing, transport
 from webhooks.channels import email
 from webhooks.claims import Claimed, held_by, released
 from webhooks.models import Delivery, Subscription
@@ -147,16 +147,14 @@ def _attempt(sent: Sent, owner: str) -> _Row:
 def _settle(batch: Sequence[Sent], *, owner: str, now: datetime) -> int:
     """One statement for all that arrived with the same status, one for each failure; how many rows were ours."""
     settled = 0
-    arrived: dict[int | None, list[int]] = defaultdict(list)
+    by_status: dict[int | None, list[int]] = defaultdict(list)
     for sent in batch:
         if sent.outcome.reason is None:
-            arrived[sent.outcome.status_code].append(sent.claimed.id)
+            by_status[sent.outcome.status_code].append(sent.claimed.id)
         else:
             settled += held_by([sent.claimed.id], owner).update(**_after_failure(sent, now=now))
-    for status_code, ids in arrived.items():
-        settled += held_by(ids, owner).update(
-            **released(State.DELIVERED, None), delivered_at=now, last_status_code=status_code, last_reason=""
-        )
+    for status_code, ids in by_status.items():
+        settled += claims.arrived(ids, owner, status_code=status_code, now=now)
     return settled
 
 
