@@ -19,6 +19,7 @@ from django.conf import settings
 from psycopg import sql
 
 from commerce.processes import free_port
+from tests.migrated import migrated_sqlite
 
 READY_WITHIN_S = 90.0
 STOPPED_WITHIN_S = 15.0
@@ -115,10 +116,10 @@ def _wait_until_it_answers(shop: Shop, process: subprocess.Popen[bytes]) -> None
 
 @contextmanager
 def _own_database(folder: Path) -> Iterator[str]:
-    """The URL of a new one: a file, or a database on the PostgreSQL of DATABASE_URL."""
+    """The URL of a new one: a file, migrated, or a database on the PostgreSQL of DATABASE_URL."""
     server = os.environ.get("DATABASE_URL", "")
     if not server.startswith("postgres"):
-        yield f"sqlite:///{folder}/shop.sqlite3"
+        yield migrated_sqlite(folder / "shop.sqlite3")
         return
     name = f"shop_{uuid4().hex}"
     with psycopg.connect(server, autocommit=True) as connection:

@@ -15,6 +15,7 @@ from django.conf import settings
 
 from commerce.processes import free_port
 from tests.chaos.processes import wait_until as wait_for
+from tests.migrated import migrated_sqlite
 
 pytestmark = [pytest.mark.processes, pytest.mark.once]
 
@@ -23,14 +24,18 @@ Start = Callable[..., subprocess.Popen[str]]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Runs `manage.py up` against a database of its own; what is left of it is ended with the test."""
+    """Runs `manage.py up` against a database of its own; what is left of it is ended with the test.
+
+    On one that is empty, it is run by `tests/journeys/test_readme.py`.
+    """
+    database = migrated_sqlite(tmp_path / "up.sqlite3")
     started: list[subprocess.Popen[str]] = []
 
     def run(*options: str, **environment: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [sys.executable, "manage.py", "up", *options],
             cwd=settings.BASE_DIR,
-            env={**os.environ, "DEBUG": "true", "DATABASE_URL": f"sqlite:///{tmp_path}/up.sqlite3", **environment},
+            env={**os.environ, "DEBUG": "true", "DATABASE_URL": database, **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -45,11 +45,11 @@ def shell(script: str, environment: dict[str, str]) -> str:
     return done.stdout
 
 
-@pytest.fixture
-def shop(tmp_path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """What `make up` starts, on a free port and a database of its own: the port and the environment."""
-    port = free_port()
-    environment = {**os.environ, "DEBUG": "true", "DATABASE_URL": f"sqlite:///{tmp_path}/readme.sqlite3"}
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, dict[str, str]]]:
+    """What `make up` starts, on a free port and an empty database of its own: the port and the environment."""
+    port, folder = free_port(), tmp_path_factory.mktemp("readme")
+    environment = {**os.environ, "DEBUG": "true", "DATABASE_URL": f"sqlite:///{folder}/readme.sqlite3"}
     command = [sys.executable, "manage.py", "up", "--demo", "--port", str(port)]
     running = subprocess.Popen(command, cwd=settings.BASE_DIR, env=environment, stdout=subprocess.DEVNULL)
     try:
