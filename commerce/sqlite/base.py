@@ -20,7 +20,7 @@ class Connection(sqlite3.Connection):
     def __init__(self, database: str, timeout: float = 5.0, **options: Any) -> None:
         super().__init__(database, timeout=timeout, **options)
         self.timeout_s = timeout
-        self.turns = turns.at(str(database)) if _is_file(str(database)) else None
+        self.turns = _turns_at(str(database))
         self.is_our_turn = False
 
     @contextmanager
@@ -61,15 +61,24 @@ class Connection(sqlite3.Connection):
         super().close()
         self._give_back()
 
+    def __del__(self) -> None:
+        """Of a thread that ended amid a transaction, perhaps."""
+        self._give_back()
+
 
 @lru_cache(maxsize=1024)
 def _reads(statement: str) -> bool:
     return _READS.match(statement) is not None
 
 
-def _is_file(database: str) -> bool:
-    """And not in memory, or by an address with options."""
-    return bool(database) and not database.startswith((":", "file:"))
+def _turns_at(database: str) -> turns.Turns | None:
+    """None of what is in memory, or named by an address with options, or stands where no file may be made."""
+    if not database or database.startswith((":", "file:")):
+        return None
+    try:
+        return turns.at(database)
+    except OSError:
+        return None
 
 
 class Cursor(base.SQLiteCursorWrapper):

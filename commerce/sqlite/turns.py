@@ -39,14 +39,16 @@ class Turns:
         ends = time.monotonic() + timeout_s
         if not self._queue(timeout_s):
             return False
-        # Whoever is to be next waits before this process can have its turn again.
-        if self._lock(_NEXT, ends):
-            has_it = self._lock(_TURN, ends)
+        has_it = False
+        try:
+            # Whoever is to be next waits before this process can have its turn again.
+            if self._lock(_NEXT, ends):
+                has_it = self._lock(_TURN, ends)
+        finally:
             self._unlock(_NEXT)
-            if has_it:
-                return True
-        self._call_next()
-        return False
+            if not has_it:
+                self._call_next()
+        return has_it
 
     def give_back(self) -> None:
         self._unlock(_TURN)
@@ -59,14 +61,22 @@ class Turns:
                 return True
             called = threading.Event()
             self.waiting.append(called)
-        if called.wait(timeout_s):
-            return True
+        try:
+            called.wait(timeout_s)
+        except BaseException:
+            # A timeout of the worker, or of whoever sits before it.
+            if self._leave_queue(called):
+                self._call_next()
+            raise
+        return self._leave_queue(called)
+
+    def _leave_queue(self, called: threading.Event) -> bool:
+        """Whether it has been called, at the last moment perhaps."""
         with self.mutex:
-            if called in self.waiting:
-                self.waiting.remove(called)
-                return False
-        # It was called at the last moment.
-        return True
+            if called not in self.waiting:
+                return True
+            self.waiting.remove(called)
+            return False
 
     def _call_next(self) -> None:
         with self.mutex:

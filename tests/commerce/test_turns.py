@@ -1,5 +1,6 @@
 """Writers of a SQLite file; each test has files of its own, whatever the suite runs on."""
 
+import gc
 import os
 import signal
 import sqlite3
@@ -119,6 +120,27 @@ class TestTurn:
         first.close()
 
         assert arrived == list("abcde")
+
+    def test_passes_on_when_whoever_waits_is_interrupted(self, path: str) -> None:
+        def interrupt(*_: object) -> None:
+            raise TimeoutError("enough")
+
+        before = signal.signal(signal.SIGALRM, interrupt)
+        with closing(opened(path)) as first, closing(opened(path)) as second:
+            write(first, "BEGIN IMMEDIATE")
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            with pytest.raises(TimeoutError, match="enough"):
+                write(second, "INSERT INTO sale VALUES ('b')")
+            signal.signal(signal.SIGALRM, before)
+            first.commit()
+
+            assert is_free(path)
+
+    def test_passes_on_when_a_connection_is_forgotten(self, path: str) -> None:
+        write(opened(path), "BEGIN IMMEDIATE")
+        gc.collect()
+
+        assert is_free(path)
 
     def test_does_not_come_while_another_writes_for_too_long(self, path: str) -> None:
         with closing(opened(path)) as first, closing(opened(path, timeout_s=0.05)) as second:
