@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db.backends.sqlite3 import base
 
-from commerce.sqlite import turns
+from commerce.sqlite.turns import Turns, at
 
 _READS = re.compile(r"\s*(SELECT|PRAGMA|EXPLAIN|WITH(?!.*\b(INSERT|UPDATE|DELETE)\b))\b", re.IGNORECASE | re.DOTALL)
 
@@ -17,11 +17,13 @@ _READS = re.compile(r"\s*(SELECT|PRAGMA|EXPLAIN|WITH(?!.*\b(INSERT|UPDATE|DELETE
 class Connection(sqlite3.Connection):
     """It is its turn for as long as a transaction of it is open, or a single statement of it writes."""
 
+    turns: Turns | None = None
+    is_our_turn = False
+
     def __init__(self, database: str, timeout: float = 5.0, **options: Any) -> None:
         super().__init__(database, timeout=timeout, **options)
         self.timeout_s = timeout
         self.turns = _turns_at(str(database))
-        self.is_our_turn = False
 
     @contextmanager
     def in_turn(self, statement: str) -> Iterator[None]:
@@ -71,12 +73,12 @@ def _reads(statement: str) -> bool:
     return _READS.match(statement) is not None
 
 
-def _turns_at(database: str) -> turns.Turns | None:
+def _turns_at(database: str) -> Turns | None:
     """None of what is in memory, or named by an address with options, or stands where no file may be made."""
     if not database or database.startswith((":", "file:")):
         return None
     try:
-        return turns.at(database)
+        return at(database)
     except OSError:
         return None
 

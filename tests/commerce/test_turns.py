@@ -142,6 +142,12 @@ class TestTurn:
 
         assert is_free(path)
 
+    def test_is_nobodys_where_the_file_cannot_be_opened(self, path: str) -> None:
+        """And nothing but that is complained of."""
+        with pytest.raises(sqlite3.OperationalError, match="unable to open database file"):
+            opened(f"{path}/below")
+        gc.collect()
+
     def test_does_not_come_while_another_writes_for_too_long(self, path: str) -> None:
         with closing(opened(path)) as first, closing(opened(path, timeout_s=0.05)) as second:
             write(first, "BEGIN IMMEDIATE")
