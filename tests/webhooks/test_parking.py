@@ -419,11 +419,11 @@ class TestTenDaysDown:
         with time_machine.travel(moment, tick=False):
             happen_often(count, subjects=subjects)
 
-    def down_for_ten_days(self, subscription: Subscription, now: datetime, step: timedelta = HOUR) -> datetime:
+    def down_for_ten_days(self, subscription: Subscription, now: datetime) -> datetime:
         """Four subjects with three events before it was disabled, and six after; the moment it is back."""
         self.events_at(now, 12, subjects=4)
         back = now + timedelta(days=10)
-        assert self.simulate(now + SECOND, back, step, up=False) == []
+        assert self.simulate(now + SECOND, back, 20 * MINUTE, up=False) == []
         subscription.refresh_from_db()
         assert subscription.state == "disabled"
         self.events_at(now + timedelta(days=7), 24, subjects=4)
@@ -438,7 +438,7 @@ class TestTenDaysDown:
         monkeypatch.setattr(parking, "RETURNED_AT_ONCE", 5)
         monkeypatch.setattr(replay, "BATCH", 2)
         Subscription.objects.update(ordering=ordering)
-        back = self.down_for_ten_days(subscription, now, step=20 * MINUTE)
+        back = self.down_for_ten_days(subscription, now)
 
         subscriptions.resume(subscription, by="ann", now=back)
         arrived = []
@@ -506,8 +506,7 @@ class TestTenDaysDown:
         assert "parked" in Delivery.objects.values_list("state", flat=True)
         happen_often(4, subjects=4)
 
-        # By a clock that ticks more rarely than ours.
-        arrived = self.simulate(back, back + 2 * HOUR, MINUTE, up=True)
+        arrived = self.simulate(back, back + 2 * HOUR, 5 * SECOND, up=True)
 
         subscription.refresh_from_db()
         assert (subscription.state, subscription.consecutive_failures) == ("active", 0)
