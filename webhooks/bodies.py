@@ -34,7 +34,7 @@ class Body(serializers.Serializer[Any]):
 
     def _refuse_unknown(self, data: Mapping[str, Any]) -> None:
         writable = [name for name, field in self.fields.items() if not field.read_only]
-        no_such = f"There is no such field. There are: {', '.join(writable)}." if writable else "There are none here."
+        no_such = f"There is no such field. {_there_are(writable)}"
         refusals = {
             name: "This cannot be written." if name in self.fields else no_such
             for name in [name for name in data if name not in writable][:MOST_NAMED]
@@ -70,11 +70,14 @@ def _of_this_thread(kind: type[Body]) -> Iterator[Any]:
 
 def refuse_unknown(sent: Iterable[str], known: Collection[str]) -> None:
     """The parameters of a query, by their names. Raises ValidationError."""
-    there_are = f"There are: {', '.join(known)}." if known else "There are none here."
     unknown = [name for name in sent if name not in known][:MOST_NAMED]
     if unknown:
-        refusals = dict.fromkeys(unknown, f"There is no such parameter. {there_are}")
+        refusals = dict.fromkeys(unknown, f"There is no such parameter. {_there_are(known)}")
         raise serializers.ValidationError(refusals, code="unknown_parameter")
+
+
+def _there_are(names: Collection[str]) -> str:
+    return f"There are: {', '.join(names)}." if names else "There are none here."
 
 
 class Query(serializers.Serializer[Any]):

@@ -93,3 +93,12 @@ class TestRead:
             Basket.read(sent({"colour": "red"}))
 
         assert refused.value.detail == {"colour": "There is no such field. There are: name, lines."}
+
+    def test_says_that_there_are_none(self) -> None:
+        class Nothing(Body):
+            pass
+
+        with pytest.raises(serializers.ValidationError) as refused:
+            Nothing.read(sent({"colour": "red"}))
+
+        assert refused.value.detail == {"colour": "There is no such field. There are none here."}
