@@ -4,11 +4,12 @@ import pytest
 from django.apps import apps
 from django.db import connection
 
+from tests.marks import only_on
 from webhooks.fields import PublicIdField
 
 pytestmark = [
     pytest.mark.django_db,
-    pytest.mark.skipif(connection.vendor != "postgresql", reason="Only PostgreSQL tells what its indexes are made of."),
+    only_on("postgresql", because="Only PostgreSQL tells what its indexes are made of."),
 ]
 
 # Of one table, with the same condition: not unique, and all of its columns are the first ones of another.

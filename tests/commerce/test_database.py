@@ -14,9 +14,10 @@ from django.db import OperationalError, connection
 
 from commerce import database
 from tests.chaos.processes import Cluster, family, wait_until
+from tests.marks import only_on
 
 
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no server that could go")
+@only_on("postgresql", because="SQLite has no server that could go")
 class TestHealthCheck:
     @pytest.fixture
     def kept(self) -> Iterator[Any]:

@@ -8,7 +8,7 @@ import hypothesis
 import pytest
 import schemathesis
 from django.core import signals
-from django.db import close_old_connections, connection, transaction
+from django.db import close_old_connections, transaction
 from drf_spectacular.generators import SchemaGenerator
 from hypothesis import HealthCheck, Phase
 from schemathesis import Case
@@ -23,10 +23,11 @@ from schemathesis.specs.openapi.checks import (
 from commerce.wsgi import application
 from tests.journeys.conftest import shop
 from tests.journeys.shop import Shop
+from tests.marks import only_on
 
 pytestmark = [
     pytest.mark.django_db,
-    pytest.mark.skipif(connection.vendor != "sqlite", reason="The same views answer on both databases."),
+    only_on("sqlite", because="The same views answer on both databases."),
 ]
 
 CHECKS = [

@@ -12,6 +12,7 @@ from inventory import events, stock
 from inventory.models import Product, StockLevel, Warehouse
 from inventory.stock import Demand
 from tests.factories import make_product
+from tests.marks import only_on
 from webhooks.catalogue import EventType
 from webhooks.models import Event, EventSequence
 from webhooks.outbox import rfc3339
@@ -280,7 +281,7 @@ class TestInAndOutOfStock:
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite lets one transaction write at a time.")
+@only_on("postgresql", because="SQLite lets one transaction write at a time.")
 class TestTwoWarehousesEmptiedAtOnce:
     def test_are_told_once_as_out_of_stock(self, level: StockLevel, elsewhere: StockLevel, now: datetime) -> None:
         """Neither sees what the other takes before that is committed."""

@@ -16,6 +16,7 @@ from inventory.openings import open_or_close
 from inventory.stock import Demand
 from tests.factories import add_stock, make_product
 from tests.inventory.test_events import BACK, OUT, await_a_waiting_transaction, told
+from tests.marks import only_on
 from webhooks.models import Event
 
 # Where transactions are real, as what is undone within one is not told.
@@ -122,7 +123,7 @@ class TestOpening:
         assert sorted(subjects) == ["LAMP", "PAN"]
 
 
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite lets one transaction write at a time.")
+@only_on("postgresql", because="SQLite lets one transaction write at a time.")
 class TestAtOnce:
     def test_the_last_unit_elsewhere_and_a_closing_are_told_once(
         self, hamburg: Warehouse, level: StockLevel, now: datetime

@@ -13,6 +13,7 @@ from django.urls import URLResolver, get_resolver
 from commerce import tokens
 from tests.factories import confirm_order, make_product, make_warehouse, pack_order
 from tests.journeys.shop import Shop
+from tests.marks import only_on
 
 pytestmark = pytest.mark.django_db
 
@@ -98,7 +99,7 @@ def test_costs_the_same_statements_however_many_rows_there_are(path: str, costs:
     assert many == few <= 9
 
 
-@pytest.mark.skipif(connection.vendor != "sqlite", reason="Its plans do not depend on how many rows there are.")
+@only_on("sqlite", because="Its plans do not depend on how many rows there are.")
 @pytest.mark.parametrize("path", LISTS)
 def test_reads_no_table_from_end_to_end(path: str, read: Read) -> None:
     """A list in the order of its keys, without a filter, walks along them and stops after a page."""

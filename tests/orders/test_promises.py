@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
-from django.db import connection
 
 from inventory.models import Warehouse, validate_time_zone, validate_transit
 from orders import couriers, fulfilment, holds, promises
 from orders.models import Order, Shipment
 from orders.promises import Standing, add_working_days, promise
 from tests.factories import NOW, confirm_order, make_product, make_warehouse, pack_order, place_order, ship_order
+from tests.marks import only_on
 from webhooks.models import Event
 
 Told = Callable[[str], list[str]]
@@ -352,7 +352,7 @@ class TestStanding:
 
         assert not Order.objects.filter(promises.are("late", now=NOW + timedelta(days=30))).exists()
 
-    @pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL scans a table that is empty")
+    @only_on("sqlite", because="PostgreSQL scans a table that is empty")
     @pytest.mark.parametrize("standing", Standing)
     def test_is_read_by_index(self, standing: Standing) -> None:
         plan = Order.objects.filter(promises.are(standing, now=NOW)).explain()

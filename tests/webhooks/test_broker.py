@@ -10,6 +10,7 @@ from django.utils import timezone
 from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 
+from tests.marks import only_on
 from tests.webhooks.factories import happen, make_subscription
 from webhooks import broker
 from webhooks.broker import BELL, InstantBroker, ring
@@ -161,7 +162,7 @@ class TestDequeue:
         assert [payload for _, payload in queue.dequeue()] == ["a task"]
 
 
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no LISTEN, and locks no single rows.")
+@only_on("postgresql", because="SQLite has no LISTEN, and locks no single rows.")
 class TestOnPostgres:
     def test_gives_one_at_a_time_by_whatever_plan(self, queue: InstantBroker) -> None:
         """One that looks for the next task again for each row of the table would find another each time."""

@@ -12,6 +12,7 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
 
+from tests.marks import only_on
 from tests.webhooks.factories import happen, happen_often, make_subscription
 from webhooks import claims, delivery, turns
 from webhooks.claims import Claimed
@@ -358,7 +359,7 @@ def test_however_many_subscriptions_there_are_each_gets_its_turn(
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no server that could lose a commit")
+@only_on("postgresql", because="SQLite has no server that could lose a commit")
 class TestLease:
     def test_is_on_the_disk_before_anything_is_sent(self, soon: datetime) -> None:
         """Else a crash of the database forgets it, and the log never learns of the request."""
@@ -372,7 +373,7 @@ class TestLease:
         assert _position("pg_current_wal_flush_lsn") > written
 
 
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite plans each statement anew")
+@only_on("postgresql", because="SQLite plans each statement anew")
 def test_statements_are_never_planned_for_just_their_values(soon: datetime) -> None:
     """That takes ten times as long as running them, and PostgreSQL would do it as soon as a backlog is large."""
     make_subscription()

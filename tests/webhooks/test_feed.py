@@ -9,6 +9,7 @@ import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
+from tests.marks import only_on
 from tests.webhooks.factories import happen
 from webhooks import feed
 from webhooks.events import FAILING, TEST
@@ -18,7 +19,7 @@ from webhooks.models import Event
 # On PostgreSQL what a transaction has not yet committed is not in the feed, not even in its own.
 pytestmark = pytest.mark.django_db(transaction=True)
 
-on_postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has one writer at a time")
+on_postgresql = only_on("postgresql", because="SQLite has one writer at a time")
 
 
 def ids(events: list[Event]) -> list[str]:

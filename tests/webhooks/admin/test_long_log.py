@@ -10,6 +10,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from tests.marks import only_on
 from tests.receiver import Receiver
 from tests.webhooks.admin.conftest import make_subscription
 from webhooks.api import DeliveryFilter
@@ -26,9 +27,7 @@ NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 # A page, what came within LATENESS of its ends, and what lies between.
 READ_AT_MOST = 400
 
-on_postgresql = pytest.mark.skipif(
-    connection.vendor != "postgresql", reason="SQLite tells no numbers of rows, and is not meant for logs as long."
-)
+on_postgresql = only_on("postgresql", because="SQLite tells no numbers of rows, and is not meant for logs as long.")
 
 _EVENTS = """
     INSERT INTO webhooks_event (public_id, position, type, subject, label, sequence, body, occurred_at, created_at)
