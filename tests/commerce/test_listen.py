@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 
 from commerce.management.commands import listen
+from tests.migrated import migrated_sqlite
 from webhooks.models import Subscription
 
 
@@ -32,7 +33,7 @@ class TestSubscribe:
 @pytest.mark.once
 class TestListen:
     def test_prints_what_comes_and_takes_its_subscription_away(self, tmp_path: Path) -> None:
-        environment = {**os.environ, "DEBUG": "true", "DATABASE_URL": f"sqlite:///{tmp_path}/listen.sqlite3"}
+        environment = {**os.environ, "DEBUG": "true", "DATABASE_URL": migrated_sqlite(tmp_path / "listen.sqlite3")}
         started = partial(
             subprocess.Popen[str], cwd=settings.BASE_DIR, env=environment, stdout=subprocess.PIPE, text=True
         )
@@ -41,7 +42,6 @@ class TestListen:
             with started([sys.executable, "manage.py", *arguments]) as process:
                 return process.communicate(timeout=60)[0]
 
-        manage("migrate", "--verbosity=0")
         with (
             started([sys.executable, "manage.py", "qcluster"]) as cluster,
             started([sys.executable, "manage.py", "listen", "--events", "product.*"]) as listener,
