@@ -6,18 +6,19 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+import urllib.request
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import psutil
-
 from benchmarks import harness
+from commerce.processes import free_port
 
 CLIENTS = 8
 WARM_UP, PLACED, READS = 240, 800, 4_000
 PRODUCTS = 200
 WEB_PROCESSES = 2
+ALL_ANSWER_S = 2.0
 PLACING, READING = ">= 100/s, p95 < 150 ms", ">= 800/s"
 FIGURES = {
     "spread": (f"orders placed by {CLIENTS} clients on {PRODUCTS} products", PLACING),
@@ -32,32 +33,36 @@ Reply = tuple[float, float]
 
 @contextmanager
 def web(environment: dict[str, str]) -> Iterator[int]:
-    """The program's own web servers, as `manage.py up --web-processes 2` runs them; their port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "commerce.web", "--port", str(port), "--shared"]
-    servers = [subprocess.Popen(command, cwd=harness.ROOT, env=environment) for _ in range(WEB_PROCESSES)]
+    """The program's own web servers; their port."""
+    port = free_port()
+    options = ("--web-only", "--port", str(port), "--web-processes", str(WEB_PROCESSES))
+    up = subprocess.Popen(
+        [sys.executable, "manage.py", "up", *options], cwd=harness.ROOT, env=environment, stdout=subprocess.DEVNULL
+    )
     try:
-        _wait_for(servers, port)
+        _wait_for(up, port)
         yield port
     finally:
-        for server in servers:
-            server.terminate()
-        for server in servers:
-            server.wait(20)
+        up.terminate()
+        up.wait(20)
 
 
-def _wait_for(servers: Sequence["subprocess.Popen[bytes]"], port: int) -> None:
+def _wait_for(up: "subprocess.Popen[bytes]", port: int) -> None:
+    """Until the first of them answers; the others do within moments."""
     ends = time.monotonic() + 60
-    while not all(_listens(server.pid, port) for server in servers):
-        if time.monotonic() > ends:
-            raise TimeoutError("Not all web servers listen.")
+    while not _answers(port):
+        if time.monotonic() > ends or up.poll() is not None:
+            raise TimeoutError("The web servers do not answer.")
         time.sleep(0.1)
+    time.sleep(ALL_ANSWER_S)
 
 
-def _listens(pid: int, port: int) -> bool:
-    return any(each.laddr.port == port for each in psutil.Process(pid).net_connections("tcp"))
+def _answers(port: int) -> bool:
+    try:
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=10).close()
+    except OSError:
+        return False
+    return True
 
 
 def cart(n: int, *, one_sku: bool) -> bytes:

@@ -10,8 +10,11 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from threading import Event
+from typing import Any
 
 from django.conf import settings
+
+from commerce.sharing import Port
 
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
@@ -23,7 +26,7 @@ STOP_WITHIN_S = 8.0
 class Child:
     """One process in a session of its own, so that a Ctrl-C in the terminal reaches only its parent."""
 
-    def __init__(self, name: str, module: Sequence[str], *, env: Mapping[str, str] | None = None, **popen: int) -> None:
+    def __init__(self, name: str, module: Sequence[str], *, env: Mapping[str, str] | None = None, **popen: Any) -> None:
         self.name = name
         self._command = [sys.executable, "-m", *module]
         self._env = {"DJANGO_SETTINGS_MODULE": "commerce.settings", **os.environ, **(env or {})}
@@ -39,7 +42,7 @@ class Child:
             cwd=settings.BASE_DIR,
             env=self._env,
             start_new_session=True,
-            **self._popen,  # type: ignore[call-overload]
+            **self._popen,
         )
 
     def revive(self) -> str | None:
@@ -118,10 +121,27 @@ def is_listening(port: int, host: str = "127.0.0.1") -> bool:
     return True
 
 
-def web(*, host: str, port: int, count: int = 1) -> list[Child]:
-    """`count` web servers, who share the port if there are several."""
-    command = ["commerce.web", "--host", host, "--port", str(port), *(["--shared"] if count > 1 else [])]
-    return [Child("web", command) for _ in range(count)]
+class SharingChild(Child):
+    """A web server that is handed its connections."""
+
+    def __init__(self, port: Port) -> None:
+        self.port = port
+        super().__init__("web", ["commerce.web"])
+
+    def start(self) -> None:
+        """Each time by a channel of its own, which ends with the process."""
+        with self.port.share() as channel:
+            self._popen = {"pass_fds": [channel.fileno()]}
+            self._command = [sys.executable, "-m", "commerce.web", "--channel", str(channel.fileno())]
+            super().start()
+
+
+def web(*, host: str, port: int, count: int = 1) -> Sequence[Child]:
+    """`count` web servers, who share the port if there are several. Raises OSError where it is taken."""
+    if count == 1:
+        return [Child("web", ["commerce.web", "--host", host, "--port", str(port)])]
+    shared = Port(host, port)
+    return [SharingChild(shared) for _ in range(count)]
 
 
 def cluster() -> Child:

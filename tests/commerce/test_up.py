@@ -1,3 +1,4 @@
+import http.client
 import os
 import signal
 import socket
@@ -106,11 +107,22 @@ def test_mails_that_no_queue_cluster_is_left(tmp_path: Path) -> None:
     assert "To: root@example.com" in sent
 
 
-def listening_to(port: int, up: subprocess.Popen[str]) -> list[psutil.Process] | None:
-    """The two web servers, once both listen."""
-    children = psutil.Process(up.pid).children()
-    found = [child for child in children if any(each.laddr.port == port for each in child.net_connections("tcp"))]
-    return found if len(found) == 2 else None
+def connected_to(port: int, up: subprocess.Popen[str]) -> dict[psutil.Process, int]:
+    """The web servers, and how many connections each has."""
+    return {
+        child: sum(
+            each.laddr.port == port and each.status == psutil.CONN_ESTABLISHED for each in child.net_connections("tcp")
+        )
+        for child in psutil.Process(up.pid).children()
+    }
+
+
+def kept_connection(port: int) -> http.client.HTTPConnection:
+    """One that has been answered."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("GET", "/healthz")
+    assert connection.getresponse().read()
+    return connection
 
 
 class TestUp:
@@ -139,11 +151,26 @@ class TestUp:
 
         assert web.environ()["BASE_URL"] == f"http://localhost:{port}"
 
+    def test_serves_by_several_processes_that_have_as_many_connections_each(self, start: Start) -> None:
+        port = free_port()
+        up = start("--port", str(port), "--web-only", "--web-processes", "2")
+        wait_until(port, "healthz")
+
+        def spread() -> bool:
+            kept = [kept_connection(port) for _ in range(8)]
+            shares = list(connected_to(port, up).values())
+            for connection in kept:
+                connection.close()
+            return shares == [4, 4]
+
+        # The second may be ready a moment after the first.
+        wait_for(spread, what="four connections each")
+
     def test_serves_by_several_processes_of_which_one_may_die(self, start: Start) -> None:
         port = free_port()
         up = start("--port", str(port), "--web-only", "--web-processes", "2")
         wait_until(port, "healthz")
-        one, other = wait_for(lambda: listening_to(port, up), what="two web servers")
+        one, other = connected_to(port, up)
 
         one.kill()
         one.wait(10)
@@ -151,9 +178,19 @@ class TestUp:
         for _ in range(20):
             wait_until(port, "healthz")
         assert other.is_running()
-        assert one not in wait_for(lambda: listening_to(port, up), what="two web servers")
+        assert one not in wait_for(lambda: len(each := connected_to(port, up)) == 2 and each, what="two web servers")
         up.terminate()
         assert outcome(up)[0] == 0
+
+    def test_leaves_no_web_server_of_a_shared_port_when_it_is_killed(self, start: Start) -> None:
+        port = free_port()
+        up = start("--port", str(port), "--web-only", "--web-processes", "2")
+        wait_until(port, "healthz")
+        servers = psutil.Process(up.pid).children()
+
+        up.kill()
+
+        assert psutil.wait_procs(servers, timeout=10)[1] == []
 
     def test_starts_a_child_that_died_again(self, start: Start) -> None:
         port = free_port()

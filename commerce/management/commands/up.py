@@ -49,7 +49,7 @@ class Command(BaseCommand):
             if self.inbox_port:
                 children.append(self._start_inbox(self.inbox_port))
             if web_port:
-                children += processes.web(host=host, port=web_port, count=web_processes)
+                children += start_web(host, web_port, web_processes)
             if not web_only:
                 children.append(processes.cluster())
             Thread(target=alarms.watch_for_silence, args=(stop,), daemon=True).start()
@@ -123,6 +123,16 @@ def require_free(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise CommandError(
-                f"Port {port} on {host} cannot be used: {error.strerror}. Choose another with --port."
-            ) from None
+            raise unusable(host, port, error) from None
+
+
+def start_web(host: str, port: int, count: int) -> Sequence[Child]:
+    try:
+        return processes.web(host=host, port=port, count=count)
+    except OSError as error:
+        # Taken since it was found free.
+        raise unusable(host, port, error) from None
+
+
+def unusable(host: str, port: int, error: OSError) -> CommandError:
+    return CommandError(f"Port {port} on {host} cannot be used: {error.strerror}. Choose another with --port.")
