@@ -1,22 +1,18 @@
 """What becomes of deliveries that ran out of attempts."""
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-import time_machine
 
 from tests.webhooks.factories import happen, happen_often, make_subscription
-from webhooks import claims, delivery, parking, replay, subscriptions
-from webhooks.claims import Claimed
-from webhooks.delivery import Sent
-from webhooks.models import Attempt, Delivery, Event, Replay, Subscription
-from webhooks.transport import Outcome, Reason
+from tests.webhooks.simulation import claim, record
+from webhooks import claims, parking
+from webhooks.models import Attempt, Delivery, Event, Subscription
 
 pytestmark = pytest.mark.django_db
 
-SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
+SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
 
 
 @pytest.fixture
@@ -36,15 +32,6 @@ def fail_for_long(now: datetime, *, is_open: bool = True) -> None:
     Subscription.objects.update(consecutive_failures=3, failing_since=now - 24 * HOUR)
     if is_open:
         Subscription.objects.update(consecutive_failures=12, resting_until=now + 20 * SECOND)
-
-
-def claim(now: datetime, limit: int = 100) -> list[Claimed]:
-    return claims.claim(limit, owner="w1", now=now)
-
-
-def record(claimed: list[Claimed], now: datetime, *, works: Callable[[Claimed], bool] = lambda _: True) -> None:
-    outcomes = [Outcome(now, status_code=200, reason=None if works(one) else Reason.CONNECT) for one in claimed]
-    delivery.record([Sent(*pair) for pair in zip(claimed, outcomes, strict=True)], owner="w1", now=now)
 
 
 def subjects(state: str = "pending") -> list[str]:
@@ -389,125 +376,3 @@ class TestReturn:
         parking.work(now=moment + 20 * SECOND)
 
         assert subjects("parked") == ["never accepted"]
-
-
-class TestTenDaysDown:
-    """Simulated: the clock is an argument."""
-
-    def simulate(self, start: datetime, until: datetime, step: timedelta, *, up: bool) -> list[str]:
-        """The ids of the events that arrived, in order. Each step the timers run, and what is due is sent."""
-        arrived, moment = [], start
-        while moment < until:
-            parking.work(now=moment)
-            for running in Replay.objects.filter(finished_at=None):
-                replay.advance_one(running.pk, now=moment)
-            while claimed := claim(moment):
-                record(claimed, moment, works=lambda _: up)
-                arrived += [one.event_id for one in claimed] if up else []
-            moment += step
-        return arrived
-
-    def in_order(self, arrived: list[str]) -> dict[str, list[int]]:
-        """The sequence numbers by subject."""
-        sequences: dict[str, list[int]] = {}
-        for event_id in arrived:
-            event = Event.objects.get(public_id=event_id)
-            sequences.setdefault(event.subject, []).append(event.sequence)
-        return sequences
-
-    def events_at(self, moment: datetime, count: int, *, subjects: int) -> None:
-        with time_machine.travel(moment, tick=False):
-            happen_often(count, subjects=subjects)
-
-    def down_for_ten_days(self, subscription: Subscription, now: datetime) -> datetime:
-        """Four subjects with three events before it was disabled, and six after; the moment it is back."""
-        self.events_at(now, 12, subjects=4)
-        back = now + timedelta(days=10)
-        assert self.simulate(now + SECOND, back, 20 * MINUTE, up=False) == []
-        subscription.refresh_from_db()
-        assert subscription.state == "disabled"
-        self.events_at(now + timedelta(days=7), 24, subjects=4)
-        assert set(Delivery.objects.values_list("state", flat=True)) == {"pending", "parked", "skipped"}
-        return back
-
-    @pytest.mark.parametrize("ordering", ["best_effort", "strict"])
-    def test_everything_arrives_and_each_subject_in_order(
-        self, subscription: Subscription, now: datetime, ordering: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """Also what happens while it is being caught up; what has nothing to wait for goes first."""
-        monkeypatch.setattr(parking, "RETURNED_AT_ONCE", 5)
-        monkeypatch.setattr(replay, "BATCH", 2)
-        Subscription.objects.update(ordering=ordering)
-        back = self.down_for_ten_days(subscription, now)
-
-        subscriptions.resume(subscription, by="ann", now=back)
-        arrived = []
-        for n in range(3):
-            moment = back + n * 10 * SECOND
-            self.events_at(moment, 5, subjects=5)
-            arrived += self.simulate(moment + SECOND, moment + 10 * SECOND, 5 * SECOND, up=True)
-            assert "skipped" in Delivery.objects.values_list("state", flat=True)
-        assert self.in_order(arrived)["sub_4"] == [1, 2, 3]
-        arrived += self.simulate(back + 30 * SECOND, back + 2 * MINUTE, 5 * SECOND, up=True)
-
-        assert self.in_order(arrived) == {f"sub_{n}": list(range(1, 13)) for n in range(4)} | {"sub_4": [1, 2, 3]}
-        assert set(Delivery.objects.values_list("state", flat=True)) == {"delivered"}
-        ended = Replay.objects.get()
-        assert (ended.kind, ended.total, ended.done, ended.started_by) == ("skipped", 24, 24, "ann")
-        assert ended.finished_at is not None
-
-    def test_what_was_skipped_can_be_left(self, subscription: Subscription, now: datetime) -> None:
-        back = self.down_for_ten_days(subscription, now)
-
-        subscriptions.resume(subscription, by="ann", now=back, recover=False)
-        self.events_at(back, 4, subjects=4)
-        arrived = self.simulate(back + SECOND, back + 2 * MINUTE, 5 * SECOND, up=True)
-
-        assert self.in_order(arrived) == {f"sub_{n}": [1, 2, 3, 10] for n in range(4)}
-        assert len(subjects("skipped")) == 24
-        assert not Replay.objects.exists()
-
-    def test_what_is_committed_late_arrives_too(self, subscription: Subscription, now: datetime) -> None:
-        """By a transaction that has read it as disabled, and ends when those after it are back already."""
-        back = self.down_for_ten_days(subscription, now)
-        late = Delivery.objects.filter(state="skipped").earliest("id")
-        Delivery.objects.filter(pk=late.pk).update(state="sending")
-        subscriptions.resume(subscription, by="ann", now=back)
-        self.simulate(back, back + 30 * SECOND, 5 * SECOND, up=True)
-        Delivery.objects.filter(pk=late.pk).update(state="skipped")
-
-        self.simulate(back + 30 * SECOND, back + 2 * MINUTE, 5 * SECOND, up=True)
-
-        assert set(Delivery.objects.values_list("state", flat=True)) == {"delivered"}
-        assert Replay.objects.get().finished_at is not None
-
-    def test_is_caught_up_on_after_a_second_outage(self, subscription: Subscription, now: datetime) -> None:
-        """Resumed too early, and disabled again before anything was put back."""
-        back = self.down_for_ten_days(subscription, now)
-        subscriptions.resume(subscription, by="ann", now=back)
-        subscriptions.disable(subscription, by="ann", now=back + MINUTE, reason="still down")
-        self.events_at(back + 2 * MINUTE, 4, subjects=4)
-
-        again = back + HOUR
-        subscriptions.resume(subscription, by="ann", now=again)
-        self.events_at(again, 4, subjects=4)
-        arrived = self.simulate(again, again + 2 * MINUTE, 5 * SECOND, up=True)
-
-        told = self.in_order(arrived)
-        assert {subject: told[subject] for subject in told if subject.startswith("sub_") and len(subject) == 5} == {
-            f"sub_{n}": list(range(1, 12)) for n in range(4)
-        }
-        assert set(Delivery.objects.values_list("state", flat=True)) == {"delivered"}
-
-    def test_of_four_days_need_nobody_to_resume_it(self, subscription: Subscription, now: datetime) -> None:
-        happen_often(8, subjects=4)
-        back = now + timedelta(days=4.5)
-        self.simulate(now + SECOND, back, 20 * MINUTE, up=False)
-        assert "parked" in Delivery.objects.values_list("state", flat=True)
-        happen_often(4, subjects=4)
-
-        arrived = self.simulate(back, back + 2 * HOUR, 5 * SECOND, up=True)
-
-        subscription.refresh_from_db()
-        assert (subscription.state, subscription.consecutive_failures) == ("active", 0)
-        assert self.in_order(arrived) == {f"sub_{n}": [1, 2, 3] for n in range(4)}
