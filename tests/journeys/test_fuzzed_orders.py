@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from inventory.models import StockLevel, StockMovement
 from orders.models import Allocation, OrderLine
+from tests.journeys.bad_calls import CART
 from tests.journeys.shop import Shop
-from tests.journeys.test_bad_input import CART
 
 pytestmark = pytest.mark.django_db
 
