@@ -119,7 +119,8 @@ def _named() -> list[datetime]:
     return sorted(
         moment + wait
         for model, columns in NAMED.items()
-        for name, waits in columns.items()
-        for moment in model._default_manager.exclude(**{name: None}).values_list(name, flat=True)
+        for moments in model._default_manager.values_list(*columns)
+        for moment, waits in zip(moments, columns.values(), strict=True)
+        if moment is not None
         for wait in waits
     )
