@@ -4,9 +4,7 @@ Its own handler would run every view on one thread. A request changes threads tw
 further change waits for the interpreter, behind all the threads that are at work.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from typing import IO, Any
 
@@ -17,6 +15,8 @@ from django.core.handlers.base import BaseHandler
 from django.core.signals import request_started
 from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
+
+from commerce.pool import Pool
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -29,7 +29,7 @@ class Pages(ASGIHandler):
     def __init__(self, *, threads: int) -> None:
         BaseHandler.__init__(self)
         self.load_middleware(is_async=False)
-        self.threads = ThreadPoolExecutor(threads, "page")
+        self.pool = Pool(most=threads)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -46,7 +46,7 @@ class Pages(ASGIHandler):
 
     async def answer(self, scope: Scope, body: IO[bytes]) -> Any:
         """What Django has to say; closed, unless its content is still to be made."""
-        return await asyncio.get_running_loop().run_in_executor(self.threads, self._ask, scope, body)
+        return await self.pool.run(self._ask, scope, body)
 
     def _ask(self, scope: Scope, body: IO[bytes]) -> Any:
         set_script_prefix(get_script_prefix(scope))
@@ -59,14 +59,13 @@ class Pages(ASGIHandler):
 
     async def _stream(self, response: Any, send: Send) -> None:
         """A file, piece by piece."""
-        loop = asyncio.get_running_loop()
         pieces: Iterator[bytes] = iter(response)
         try:
-            while (piece := await loop.run_in_executor(self.threads, next, pieces, None)) is not None:
+            while (piece := await self.pool.run(next, pieces, None)) is not None:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
         finally:
-            await loop.run_in_executor(self.threads, response.close)
+            await self.pool.run(response.close)
 
 
 def _is_read(scope: Scope) -> bool:

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import connection
 from django.db.models import BigIntegerField, QuerySet
 from django.db.models.expressions import RawSQL
 
 from inventory import lapses
 from inventory.models import Product, Sale, StockLevel, StockMovement, Warehouse
+from webhooks.cursors import execute, here
 from webhooks.prepared import Prepared
 from webhooks.sources import DomainError, together
 
@@ -342,11 +342,10 @@ def _write(entry: _Entry, room: _Room, *, now: datetime) -> bool:
 
     Written out, because each sale runs it once for each line: putting it together takes Django ten times as long.
     """
-    moment = connection.ops.adapt_datetimefield_value(now)
+    database = here()
+    moment = database.ops.adapt_datetimefield_value(now)
     changes = [entry.on_hand, entry.reserved, entry.safety_stock, moment, entry.level_id, entry.taken]
-    with connection.cursor() as cursor:
-        cursor.execute(_WRITE.format(room=room.units), changes)
-        return bool(cursor.rowcount)
+    return bool(execute(database, _WRITE.format(room=room.units), changes).rowcount)
 
 
 def _units_of(room: _Room) -> RawSQL:

@@ -6,9 +6,15 @@ from functools import lru_cache
 from typing import Any
 
 from django.db import connection, models
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from webhooks.cursors import execute, here
 
 # PostgreSQL takes 65,535 parameters in one statement, and SQLite half of that.
 ROWS_PER_STATEMENT = 200
+_PLAIN = {str, bool, type(None)}
+# These of Django's give the database such a value just as it is.
+_LEAVE_IT = {kind.get_prep_value for kind in (models.CharField, models.TextField, models.BooleanField)}
 
 
 def add(rows: Sequence[models.Model]) -> None:
@@ -45,20 +51,24 @@ class _Addition:
     head: str
     row: str
     tail: str
-    given: Sequence[models.Field[Any, Any]]
+    # And whether a text, or a truth value, is stored just as it is.
+    given: Sequence[tuple[models.Field[Any, Any], bool]]
     returned: Sequence[models.Field[Any, Any]]
 
     def run(self, rows: Sequence[models.Model]) -> list[tuple[Any, ...]]:
         statement = f"{self.head} {', '.join([self.row] * len(rows))} {self.tail}"
-        with connection.cursor() as cursor:
-            cursor.execute(statement, list(self._values(rows)))
-            found: list[tuple[Any, ...]] = cursor.fetchall()
+        database = here()
+        found: list[tuple[Any, ...]] = execute(database, statement, list(self._values(rows, database))).fetchall()
         return found
 
-    def _values(self, rows: Sequence[models.Model]) -> Iterator[Any]:
+    def _values(self, rows: Sequence[models.Model], database: BaseDatabaseWrapper) -> Iterator[Any]:
         for row in rows:
-            for field in self.given:
-                yield field.get_db_prep_save(field.pre_save(row, True), connection)
+            for field, is_plain in self.given:
+                value = field.pre_save(row, True)
+                if is_plain and type(value) in _PLAIN:
+                    yield value
+                else:
+                    yield field.get_db_prep_save(value, database)
 
 
 @lru_cache(maxsize=64)
@@ -72,7 +82,7 @@ def _addition(model: type[models.Model], vendor: str) -> _Addition:
         value = field.pre_save(model(), True)
         is_expression = hasattr(value, "resolve_expression")
         cells.append(compiler.compile(compiler.prepare_value(field, value))[0] if is_expression else "%s")
-        given += [] if is_expression else [field]
+        given += [] if is_expression else [(field, _is_plain(field))]
     quote = connection.ops.quote_name
     columns = ", ".join(quote(field.column) for field in fields)
     returned = list(meta.db_returning_fields)
@@ -83,3 +93,10 @@ def _addition(model: type[models.Model], vendor: str) -> _Addition:
         given=given,
         returned=returned,
     )
+
+
+def _is_plain(field: models.Field[Any, Any]) -> bool:
+    """Not so a field of our own that encrypts it."""
+    kind, usual = type(field), models.Field
+    is_usual = kind.get_db_prep_save is usual.get_db_prep_save and kind.get_db_prep_value is usual.get_db_prep_value
+    return is_usual and kind.get_prep_value in _LEAVE_IT

@@ -16,6 +16,7 @@ from django.db.models import QuerySet
 from webhooks import broker, conditions
 from webhooks.adding import add
 from webhooks.catalogue import API_VERSION, EventType
+from webhooks.cursors import execute, here
 from webhooks.fields import new_public_id
 from webhooks.models import Delivery, Event, EventSequence, Subscription
 from webhooks.prepared import Prepared
@@ -174,10 +175,9 @@ def _number(events: Sequence[Event]) -> None:
     # In one order for everybody: two transactions never wait for each other.
     counts = sorted(Counter(event.subject for event in events).items())
     wakes = f", pg_notify('{CHANNEL}', subject)" if connection.vendor == "postgresql" else ""
-    with connection.cursor() as cursor:
-        statement = _COUNT_UP.format(subjects=", ".join(["(%s, %s)"] * len(counts)))
-        cursor.execute(statement + wakes, [value for pair in counts for value in pair])
-        last = {subject: count for subject, count, *_ in cursor.fetchall()}
+    statement = _COUNT_UP.format(subjects=", ".join(["(%s, %s)"] * len(counts))) + wakes
+    counted = execute(here(), statement, [value for pair in counts for value in pair]).fetchall()
+    last = {subject: count for subject, count, *_ in counted}
     for event in reversed(events):
         event.sequence = last[event.subject]
         last[event.subject] -= 1

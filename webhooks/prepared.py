@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from django.db import connection, models
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.query import get_related_populators  # type: ignore[attr-defined]
+
+from webhooks.cursors import execute, here
 
 Row = TypeVar("Row", bound=models.Model)
 Value = int | str | Sequence[int] | Sequence[str]
@@ -32,7 +35,7 @@ class Prepared(Generic[Row]):
 
     def __call__(self, *values: Value) -> list[Row]:
         """Raises what the database raises. One statement; none where a list is empty and so nothing can be found."""
-        shape = (connection.vendor, *map(_shape, values))
+        shape = (here().vendor, *map(_shape, values))
         if any(isinstance(length, int) and not 0 < length <= LONGEST for length in shape):
             return list(self.build(*values))
         compiled = self.compiled.get(shape)
@@ -69,17 +72,15 @@ class _Compiled:
 
     def run(self, values: Sequence[Any]) -> list[Any]:
         given = [fixed if place is None else fixed(values[place]) for fixed, place in self.parameters]
-        with connection.cursor() as cursor:
-            cursor.execute(self.sql, given)
-            found = cursor.fetchall()
-        return [self._row(values) for values in found]
+        database = here()
+        return [self._row(values, database) for values in execute(database, self.sql, given).fetchall()]
 
-    def _row(self, found: Sequence[Any]) -> Any:
+    def _row(self, found: Sequence[Any], database: BaseDatabaseWrapper) -> Any:
         values = list(found)
         for place, converters, expression in self.converters:
             for convert in converters:
-                values[place] = convert(values[place], expression, connection)
-        row = self.model.from_db(connection.alias, self.names, values[self.columns])
+                values[place] = convert(values[place], expression, database)
+        row = self.model.from_db(database.alias, self.names, values[self.columns])
         for populator in self.related:
             populator.populate(values, row)
         return row

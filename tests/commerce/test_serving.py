@@ -83,8 +83,8 @@ class Call:
         try:
             asyncio.run(pages(self.scope, self._receive, self._send))
         finally:
-            pages.threads.submit(connections.close_all)
-            pages.threads.shutdown()
+            pages.pool.threads.submit(connections.close_all)
+            pages.pool.close()
         return self
 
     async def _receive(self) -> dict[str, Any]:
