@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from inventory import allocation, stock
 from inventory.allocation import Pick
-from inventory.models import Product
+from inventory.models import Product, StockLevel
 from inventory.stock import Demand, InsufficientStock
 from orders import refunds, risk
 from orders.acceptance import accept
@@ -218,8 +218,17 @@ def _write(cart: Cart, routes: Sequence[_Route], *, actor: str, now: datetime) -
         accept(order, actor=actor, now=now)
     # Last, so that the levels that all buyers compete for are locked for the shortest time.
     demands = [Demand(held.level_id, held.quantity) for held in allocations]
-    stock.reserve(demands, reference=order.public_id, actor=actor, now=now)
+    reserve = stock.reserve_free if _is_free(routes) else stock.reserve
+    reserve(demands, reference=order.public_id, actor=actor, now=now)
     return order
+
+
+def _is_free(routes: Iterable[_Route]) -> bool:
+    """Whether nobody held the units when they were planned: none has to be taken back from an unpaid order."""
+    units: Counter[StockLevel] = Counter()
+    for route in routes:
+        units.update(dict(route.picks))
+    return all(units[level] <= level.unreserved for level in units)
 
 
 def _new_order(cart: Cart, routes: Sequence[_Route], *, now: datetime) -> Order:

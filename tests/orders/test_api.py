@@ -93,7 +93,7 @@ class TestPlacing:
         assert order["order_id"].startswith("ord_")
         assert StockLevel.objects.get().reserved == 2
 
-    def test_takes_21_statements_with_every_event_and_delivery(
+    def test_takes_19_statements_with_every_event_and_delivery(
         self, anybody: Caller, django_assert_max_num_queries: DjangoAssertNumQueries
     ) -> None:
         """Of two lines and a new customer: four events, each owed to a subscriber."""
@@ -102,7 +102,7 @@ class TestPlacing:
         make_subscription()
         lines = [{"sku": sku, "quantity": 1} for sku in ("MUG", "CUP")]
 
-        with django_assert_max_num_queries(21):
+        with django_assert_max_num_queries(19):
             answer = anybody.post("orders/", BODY | {"lines": lines})
 
         assert answer.status_code == 201
