@@ -60,6 +60,9 @@ class Port:
         self._selector.register(sock, selectors.EVENT_READ, heed)
 
     def _accept(self, door: socket.socket) -> None:
+        if not self._open:
+            # The last one has gone in the same moment.
+            return
         with suppress(OSError):
             connection, _ = door.accept()
             with connection:
