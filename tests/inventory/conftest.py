@@ -7,6 +7,7 @@ import pytest
 
 from inventory.models import StockLevel
 from tests.factories import NOW, add_stock, make_product
+from tests.inventory.caller import Caller
 from webhooks.models import Event
 
 
@@ -54,3 +55,13 @@ def latest() -> Callable[[str], dict[str, Any]]:
         return body
 
     return read
+
+
+@pytest.fixture
+def catalogue(db: None) -> Caller:
+    return Caller("catalogue")
+
+
+@pytest.fixture
+def erp(db: None) -> Caller:
+    return Caller("inventory")

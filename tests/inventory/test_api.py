@@ -6,49 +6,16 @@ import pytest
 from django.test import Client
 from rest_framework.validators import UniqueValidator
 
-from commerce import tokens
 from inventory import stock
 from inventory.models import Product, StockLevel, Warehouse
 from inventory.stock import Demand
 from tests.factories import NOW, make_product
+from tests.inventory.caller import Caller, fields_at_fault
 from webhooks.models import Event
 
 pytestmark = pytest.mark.django_db
 
 Body = dict[str, Any]
-
-
-class Caller:
-    """A program with a token."""
-
-    def __init__(self, *scopes: str, warehouse: str = "", channel: str = "") -> None:
-        secret = tokens.issue("ERP", scopes=scopes, warehouse=warehouse, channel=channel)
-        self.client = Client(headers={"Authorization": f"Bearer {secret}"})
-
-    def get(self, path: str, **query: str) -> Any:
-        return self.client.get(f"/api/v1/{path}", query)
-
-    def post(self, path: str, body: object) -> Any:
-        return self.client.post(f"/api/v1/{path}", body, content_type="application/json")
-
-    def patch(self, path: str, body: object) -> Any:
-        return self.client.patch(f"/api/v1/{path}", body, content_type="application/json")
-
-
-@pytest.fixture
-def catalogue(db: None) -> Caller:
-    return Caller("catalogue")
-
-
-@pytest.fixture
-def erp(db: None) -> Caller:
-    return Caller("inventory")
-
-
-def fields_at_fault(answer: Any) -> list[str | None]:
-    problem = answer.json()
-    assert (answer.status_code, problem["code"]) == (400, "validation_error"), problem
-    return list(dict.fromkeys(error["field"] for error in problem["errors"]))
 
 
 class TestReadingProducts:

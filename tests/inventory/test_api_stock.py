@@ -9,22 +9,12 @@ from inventory import stock
 from inventory.models import Sale, StockLevel, StockMovement
 from inventory.stock import Demand
 from tests.factories import NOW
-from tests.inventory.test_api import Caller, fields_at_fault
+from tests.inventory.caller import Caller, fields_at_fault
 
 pytestmark = pytest.mark.django_db
 
 Body = dict[str, Any]
 Balance = Callable[[StockLevel], tuple[int, int, int]]
-
-
-@pytest.fixture
-def catalogue(db: None) -> Caller:
-    return Caller("catalogue")
-
-
-@pytest.fixture
-def erp(db: None) -> Caller:
-    return Caller("inventory")
 
 
 class TestStock:

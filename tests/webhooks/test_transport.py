@@ -1,7 +1,6 @@
 """Each against a real socket: a receiver that behaves, or one that does not."""
 
 import socket
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
 from pathlib import Path
@@ -14,16 +13,7 @@ from tests.receiver import Answer, Receiver, Reply, Wire, redirect, running_rece
 from webhooks import guard, transport
 from webhooks.transport import MASK, Outcome, Reason
 
-pytestmark = pytest.mark.once
-
-
-@pytest.fixture(autouse=True)
-def _connections_of_its_own() -> Iterator[None]:
-    """A kept connection of another test would hide what connecting does."""
-    yield
-    adapter = transport._running.__dict__.pop("adapter", None)
-    if adapter is not None:
-        adapter.close()
+pytestmark = [pytest.mark.once, pytest.mark.usefixtures("own_connections")]
 
 
 def post(url: str, body: bytes = b"{}", **headers: str) -> Outcome:

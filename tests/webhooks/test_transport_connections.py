@@ -21,16 +21,7 @@ from tests.webhooks.test_transport import answered, closed_port, post
 from webhooks import connections, deadline, guard, transport
 from webhooks.transport import Outcome, Reason
 
-pytestmark = pytest.mark.once
-
-
-@pytest.fixture(autouse=True)
-def _connections_of_its_own() -> Iterator[None]:
-    """A kept connection of another test would hide what connecting does."""
-    yield
-    adapter = transport._running.__dict__.pop("adapter", None)
-    if adapter is not None:
-        adapter.close()
+pytestmark = [pytest.mark.once, pytest.mark.usefixtures("own_connections")]
 
 
 @pytest.fixture
