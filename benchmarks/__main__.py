@@ -56,12 +56,12 @@ def deliveries_per_second() -> Iterator[Figure]:
 def against_the_rival() -> Iterator[Figure]:
     name, bar = "deliveries per second against django-webhook + Celery + Redis", ">= 15 times"
     try:
-        ours, setup, theirs = race.compare()
+        found = race.compare()
     except race.NotAvailable as reason:
         yield Figure(name, f"LEFT OUT: {reason}", bar, None)
         return
-    measured = f"{ours:,.0f}/s; theirs at best {theirs:,.0f}/s ({setup}); {ours / theirs:.1f} times"
-    yield Figure(name, measured, bar, ours / theirs >= 15)
+    measured = f"{found.ours:,.0f}/s; theirs at best {found.theirs:,.0f}/s ({found.setup}); {found.ratio:.1f} times"
+    yield Figure(name, measured, bar, found.ratio >= 15)
 
 
 def commit_to_receipt() -> Iterator[Figure]:

@@ -212,13 +212,13 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "csp.middleware.CSPMiddleware",
+    "commerce.visitors.CSPMiddleware",
     "commerce.intake.IntakeMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    "commerce.visitors.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
+    "commerce.visitors.AuthenticationMiddleware",
+    "commerce.visitors.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "commerce.idempotency.IdempotencyMiddleware",
 ]
