@@ -267,6 +267,23 @@ class TestRecover:
 
         assert Replay.objects.get().done == 3
 
+    @pytest.mark.parametrize("still", ["recovered_at", "resting_until"])
+    def test_of_what_was_skipped_waits_for_what_failed_before(self, now: datetime, still: str) -> None:
+        """That is older, and is brought back first, once the receiver is known to be well."""
+        subscription = make_subscription()
+        happen("sub_1")
+        Delivery.objects.update(state="skipped", next_attempt_at=None)
+        replay.catch_up(subscription, since=now - timedelta(minutes=1), by="ann", now=now)
+        Subscription.objects.update(**{still: now})
+        settled = now + timedelta(minutes=1)
+        advance(settled, times=2)
+        assert Delivery.objects.get().state == "skipped"
+
+        Subscription.objects.update(**{still: None})
+        advance(settled + timedelta(minutes=1), times=2)
+
+        assert Delivery.objects.get().state == "pending"
+
     def test_refuses_a_disabled_subscription(self, subscription: Subscription, since: datetime, now: datetime) -> None:
         subscriptions.disable(subscription, by="ann", now=now, reason="x")
 
