@@ -3,12 +3,17 @@
 import os
 import socket
 import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from webhooks import deadline, guard
+from webhooks import answers, deadline, guard
+from webhooks.answers import Answer
 
 CONNECT_TIMEOUT_S = 5.0
 ADDRESSES_TRIED = 8
@@ -18,15 +23,19 @@ class NoConnection(OSError):
     """None of the host's addresses accepted a connection."""
 
 
-class _Checked:
+class Checked:
     """Connects to addresses the guard has checked, without a second look-up; kept connections cost nothing more."""
 
+    # As urllib3 has them.
     host: str
     port: int
+    default_port: int
+    sock: socket.socket
+    is_connected: bool
+    connect: Callable[[], None]
+
     encrypted = False
     wire: socket.socket | None = None
-    # What a request consists of, while it is being put together.
-    parcel: list[bytes] | None = None
 
     def _new_conn(self) -> socket.socket:
         ends = time.monotonic() + CONNECT_TIMEOUT_S
@@ -58,22 +67,41 @@ class _Checked:
             raise
         return sock
 
-    def request(self, *args: Any, **kwargs: Any) -> None:
-        """Head and body in one packet: two would wake the receiver twice."""
-        deadline.watch(self.wire)
-        self.parcel = []
+    @contextmanager
+    def exchange(self, target: str, headers: Mapping[str, str], body: bytes, *, timeout_s: float) -> Iterator[Answer]:
+        """POST once. Ends the connection unless all of the answer has been read. Raises OSError or HTTPException."""
+        answer = None
         try:
-            super().request(*args, **kwargs)  # type: ignore[misc]
-            parcel = b"".join(self.parcel)
+            yield (answer := self._ask(self._head(target, headers) + body, timeout_s=timeout_s))
         finally:
-            self.parcel = None
-        self.send(parcel)
+            if answer is None or not answer.body.is_read():
+                self.close()
 
-    def send(self, data: Any) -> None:
-        if self.parcel is None:
-            super().send(data)  # type: ignore[misc]
-        else:
-            self.parcel.append(data)
+    def _ask(self, request: bytes, *, timeout_s: float) -> Answer:
+        """Head and body in one packet: two would wake the receiver twice."""
+        if not self.is_connected:
+            # Or the receiver says what nobody asked for.
+            self.close()
+            self.connect()
+        deadline.watch(self.wire)
+        if self.sock.gettimeout() != timeout_s:
+            self.sock.settimeout(timeout_s)
+        self.sock.sendall(request)
+        return answers.read(self.sock.makefile("rb"))
+
+    def _head(self, target: str, headers: Mapping[str, str]) -> bytes:
+        """Raises ValueError for what would not arrive as it is meant."""
+        lines = [f"POST {target} HTTP/1.1", f"Host: {self.named}", *map(": ".join, headers.items()), "", ""]
+        head = "\r\n".join(lines)
+        if head.count("\n") >= len(lines) or head.count("\r") >= len(lines):
+            raise ValueError("a header has a line break in it")
+        return head.encode("latin-1")
+
+    @cached_property
+    def named(self) -> str:
+        """The host, as it is called: with its port, unless that is the usual one."""
+        name = f"[{self.host}]" if ":" in self.host else self.host
+        return name if self.port == self.default_port else f"{name}:{self.port}"
 
     def close(self) -> None:
         super().close()  # type: ignore[misc]
@@ -82,22 +110,39 @@ class _Checked:
             self.wire = None
 
 
-class CheckedHTTP(_Checked, HTTPConnection):
+class CheckedHTTP(Checked, HTTPConnection):
     """http://"""
 
 
-class CheckedHTTPS(_Checked, HTTPSConnection):
+class CheckedHTTPS(Checked, HTTPSConnection):
     """https://"""
 
     encrypted = True
 
 
-class _HTTPPool(HTTPConnectionPool):
-    ConnectionCls = CheckedHTTP
+class _Kept:
+    """A pool of one connection: of one receiver, for one thread. It is closed with the pool, or when that is gone."""
+
+    kept: Checked | None = None
+
+    def connection(self) -> Checked:
+        if self.kept is None:
+            self.kept = self._new_conn()  # type: ignore[attr-defined]
+            self.give_up = weakref.finalize(self, self.kept.close)
+        return self.kept
+
+    def close(self) -> None:
+        super().close()  # type: ignore[misc]
+        if self.kept is not None:
+            self.give_up()
 
 
-class _HTTPSPool(HTTPSConnectionPool):
-    ConnectionCls = CheckedHTTPS
+class _HTTPPool(_Kept, HTTPConnectionPool):
+    ConnectionCls: Any = CheckedHTTP
+
+
+class _HTTPSPool(_Kept, HTTPSConnectionPool):
+    ConnectionCls: Any = CheckedHTTPS
 
 
 # By scheme, for urllib3's pool manager.

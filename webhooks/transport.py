@@ -8,22 +8,20 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
+from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
-from requests.structures import CaseInsensitiveDict
-from urllib3.exceptions import HTTPError
-from urllib3.response import BaseHTTPResponse
-from urllib3.util import Timeout
+from urllib3.exceptions import HTTPError, SSLError
 
 from webhooks import connections, guard
-from webhooks.connections import CONNECT_TIMEOUT_S
+from webhooks.answers import Answer
+from webhooks.connections import Checked
 from webhooks.deadline import Deadline
 
 DEADLINE_S = 15.0
-_TIMEOUT: Any = Timeout(connect=CONNECT_TIMEOUT_S, read=DEADLINE_S)
 _HOSTS_KEPT = 100
 BODY_LIMIT = 16 * 1024
 HEADERS_KEPT = 50
@@ -97,7 +95,8 @@ def post(url: str, *, headers: Mapping[str, str], body: bytes, masked: Sequence[
 
 def _secrets_of(headers: Mapping[str, str], masked: Sequence[str]) -> list[str]:
     """What must not be read in the log even if the receiver says it back; the longest first."""
-    values = [value for name, value in headers.items() if name.lower() in _hidden(masked)]
+    hidden = _hidden(masked)
+    values = [value for name, value in headers.items() if name.lower() in hidden]
     # Of "Bearer s3cret" the second word alone, too. What is shorter stands in any text.
     words = {*values, *(value.rpartition(" ")[2] for value in values)}
     return sorted((word for word in words if len(word) >= SHORTEST_SECRET), key=len, reverse=True)
@@ -151,29 +150,22 @@ def _certificate_end(url: str) -> datetime:
 
 
 def _exchange(outcome: Outcome, url: str, headers: Mapping[str, str], body: bytes, ends: Deadline) -> None:
-    answer = _adapter().send(_request(url, headers, body), stream=True, timeout=_TIMEOUT).raw
-    if ends.expired:
+    """By an address that is read once, not at every attempt, and headers that were checked when they were saved."""
+    address = _prepared_url(url)
+    headers = {**headers, "content-length": str(len(body))}
+    with _connection(address).exchange(_target(address), headers, body, timeout_s=DEADLINE_S) as answer:
         # Cut within its head, it may still look like a whole one: "HTTP/1.1 20" of 204, or of 2000.
-        answer.close()
-        return
+        if not ends.expired:
+            _take_down(outcome, answer)
+
+
+def _take_down(outcome: Outcome, answer: Answer) -> None:
     outcome.status_code = answer.status
-    outcome.response_headers = loggable(answer.headers.items())
-    outcome.retry_after = answer.headers.get("retry-after")
+    outcome.response_headers = loggable(answer.headers)
+    outcome.retry_after = answer.header("retry-after")
     outcome.reason, outcome.detail = _judge(answer)
-    if outcome.reason is Reason.BAD_RESPONSE:
-        # What else is on its way must not be taken for the answer to the next request.
-        answer.close()
-    else:
+    if outcome.reason is not Reason.BAD_RESPONSE:
         _read_body(outcome, answer)
-
-
-def _request(url: str, headers: Mapping[str, str], body: bytes) -> requests.PreparedRequest:
-    """Of an address that is read once, not at every attempt, and headers that were checked when they were saved."""
-    request = requests.PreparedRequest()
-    request.method, request.url, request.body = "POST", _prepared_url(url), body
-    request.headers = CaseInsensitiveDict(headers)
-    request.headers["content-length"] = str(len(body))
-    return request
 
 
 @lru_cache(maxsize=1024)
@@ -182,14 +174,14 @@ def _prepared_url(url: str) -> str:
     return str(requests.Request("POST", url).prepare().url)
 
 
-def _judge(answer: BaseHTTPResponse) -> tuple[Reason | None, str]:
+def _judge(answer: Answer) -> tuple[Reason | None, str]:
     code = answer.status
     if 200 <= code <= 299:
         return None, ""
     if code == 410:
         return Reason.GONE, "The receiver says it is gone for good."
     if 300 <= code <= 399:
-        place = clean(answer.headers.get("location", "nowhere"))[:300]
+        place = clean(answer.header("location") or "nowhere")[:300]
         return Reason.REDIRECT, f"The receiver redirects to {place}; redirects are never followed."
     if 400 <= code <= 499:
         return Reason.HTTP_4XX, f"The receiver refused it with {code}."
@@ -198,23 +190,21 @@ def _judge(answer: BaseHTTPResponse) -> tuple[Reason | None, str]:
     return Reason.BAD_RESPONSE, f"{code} is not a status an answer can have."
 
 
-def _read_body(outcome: Outcome, answer: BaseHTTPResponse) -> None:
+def _read_body(outcome: Outcome, answer: Answer) -> None:
     """At most BODY_LIMIT bytes after decompression. The status has been judged: a broken body changes nothing."""
     try:
-        body = answer.read(BODY_LIMIT + 1, decode_content=True)
+        body = answer.body.read(BODY_LIMIT + 1)
     except (HTTPError, OSError):
         body, outcome.response_truncated = b"", True
     if len(body) > BODY_LIMIT:
         outcome.response_truncated = True
-    if outcome.response_truncated:
-        answer.close()
-    else:
-        answer.release_conn()
     outcome.response_body = clean(body[:BODY_LIMIT].decode("utf-8", "replace"))
 
 
 def clean(text: str) -> str:
     """PostgreSQL stores no NUL, and nobody can read a lone surrogate."""
+    if text.isascii() and "\x00" not in text:
+        return text
     return text.replace("\x00", "�").encode("utf-8", "replace").decode()
 
 
@@ -230,25 +220,26 @@ def loggable(headers: Any, masked: Sequence[str] = ()) -> list[list[str]]:
     ]
 
 
-# What to say of each fault, the most particular first: requests' exceptions inherit from one another.
-_FAULTS: list[tuple[type[Exception], Reason, str]] = [
-    (guard.BlockedAddress, Reason.BLOCKED_ADDRESS, "{error}"),
-    (guard.UnknownHost, Reason.DNS, "{error}"),
-    (requests.exceptions.SSLError, Reason.TLS, "The TLS connection failed: {error}"),
-    (ssl.SSLError, Reason.TLS, "The TLS connection failed: {error}"),
-    (requests.exceptions.ReadTimeout, Reason.TIMEOUT, "No answer in time."),
-    (requests.exceptions.InvalidURL, Reason.DNS, "The address is not valid: {error}"),
+# What to say of each fault, the most particular first: several are an OSError or a ValueError, too.
+_FAULTS: list[tuple[tuple[type[Exception], ...], Reason, str]] = [
+    ((guard.BlockedAddress,), Reason.BLOCKED_ADDRESS, "{error}"),
+    ((guard.UnknownHost,), Reason.DNS, "{error}"),
+    ((connections.NoConnection,), Reason.CONNECT, "{error}"),
+    ((ssl.SSLError, SSLError), Reason.TLS, "The TLS connection failed: {error}"),
+    ((TimeoutError,), Reason.TIMEOUT, "No answer in time."),
+    ((requests.exceptions.InvalidURL,), Reason.DNS, "The address is not valid: {error}"),
+    (
+        (requests.exceptions.RequestException, HTTPException, HTTPError, OSError, ValueError),
+        Reason.BAD_RESPONSE,
+        "The connection broke before a valid answer: {error}",
+    ),
 ]
 
 
 def _explain(error: Exception) -> tuple[Reason, str]:
-    for kind, reason, words in _FAULTS:
-        if isinstance(error, kind):
+    for kinds, reason, words in _FAULTS:
+        if isinstance(error, kinds):
             return reason, clean(words.format(error=_innermost(error)))[:500]
-    if isinstance(_innermost(error), connections.NoConnection):
-        return Reason.CONNECT, str(_innermost(error))[:500]
-    if isinstance(error, (requests.exceptions.RequestException, HTTPError, OSError, ValueError)):
-        return Reason.BAD_RESPONSE, clean(f"The connection broke before a valid answer: {_innermost(error)}")[:500]
     raise error
 
 
@@ -265,7 +256,7 @@ _running = threading.local()
 
 
 class _Adapter(HTTPAdapter):
-    """Sends by checked connections, without what only browsers need: proxies, cookies, redirects."""
+    """Keeps a connection to each receiver, with the trust in certificates that `requests` has."""
 
     def __init__(self) -> None:
         self.pools: dict[str, Any] = {}
@@ -275,24 +266,26 @@ class _Adapter(HTTPAdapter):
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = connections.POOLS
 
-    def get_connection_with_tls_context(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+    def pool(self, url: str) -> Any:
         """Found by the address: to put together what tells pools apart costs a tenth of what sending does."""
-        pool = self.pools.get(request.url)
+        pool = self.pools.get(url)
         # One that was too many has been closed by the pool manager.
         if pool is None or pool.pool is None:
             if len(self.pools) > _HOSTS_KEPT:
                 self.pools.clear()
-            self.pools[request.url] = pool = super().get_connection_with_tls_context(request, *args, **kwargs)
+            request = requests.Request("POST", url).prepare()
+            self.pools[url] = pool = self.get_connection_with_tls_context(request, verify=True)
+            self.cert_verify(pool, url, verify=True, cert=None)  # type: ignore[no-untyped-call]
         return pool
 
-    def request_url(self, request: Any, proxies: Any) -> str:
-        return _target(request.url)
 
-    def build_response(self, req: Any, resp: Any) -> requests.Response:
-        """Its head as urllib3 has it is all that is looked at."""
-        response = requests.Response()
-        response.status_code, response.raw = resp.status, resp
-        return response
+def _connection(url: str) -> Checked:
+    """This thread's own: it is not safe to share, and one is kept alive for each receiver."""
+    adapter: _Adapter | None = getattr(_running, "adapter", None)
+    if adapter is None:
+        adapter = _running.adapter = _Adapter()
+    connection: Checked = adapter.pool(url).connection()
+    return connection
 
 
 @lru_cache(maxsize=1024)
@@ -300,11 +293,3 @@ def _target(url: str) -> str:
     """The path and query that the request line names."""
     parts = urlsplit(url)
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-
-
-def _adapter() -> _Adapter:
-    """This thread's own: a connection is not safe to share, and one is kept alive for each receiver."""
-    adapter: _Adapter | None = getattr(_running, "adapter", None)
-    if adapter is None:
-        adapter = _running.adapter = _Adapter()
-    return adapter

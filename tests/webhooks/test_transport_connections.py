@@ -19,9 +19,12 @@ from tests import receiver as misbehaving
 from tests.receiver import Answer, Receiver, Wire, running_receiver
 from tests.webhooks.test_transport import answered, closed_port, post
 from webhooks import connections, deadline, guard, transport
+from webhooks.connections import Checked, CheckedHTTP, CheckedHTTPS
 from webhooks.transport import Outcome, Reason
 
 pytestmark = [pytest.mark.once, pytest.mark.usefixtures("own_connections")]
+
+LAST_HEAD = misbehaving.OK_HEAD + b"connection: close\r\n"
 
 
 @pytest.fixture
@@ -101,6 +104,29 @@ class TestConnection:
         assert len(receiver.received) == 8
 
 
+class TestHead:
+    @pytest.mark.parametrize(
+        ("connection", "host"),
+        [
+            (CheckedHTTP("shop.example", 80), "shop.example"),
+            (CheckedHTTP("shop.example", 443), "shop.example:443"),
+            (CheckedHTTPS("shop.example", 443), "shop.example"),
+            (CheckedHTTPS("shop.example", 8443), "shop.example:8443"),
+            (CheckedHTTP("::1", 80), "[::1]"),
+            (CheckedHTTP("::1", 8000), "[::1]:8000"),
+        ],
+    )
+    def test_names_the_host_and_a_port_that_is_not_the_usual_one(self, connection: Checked, host: str) -> None:
+        assert connection.named == host
+
+    @pytest.mark.parametrize("value", ["a\r\nx-forged: 1", "a\nx-forged: 1", "a\rx-forged: 1", "\r\n\r\n"])
+    def test_takes_no_line_break(self, receiver: Receiver, value: str) -> None:
+        outcome = post(receiver.url, x_note=value)
+
+        assert (outcome.reason, receiver.received) == (Reason.BAD_RESPONSE, [])
+        assert "a header has a line break in it" in outcome.detail
+
+
 class TestDeadline:
     @pytest.fixture(autouse=True)
     def _short(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,6 +171,11 @@ class TestDeadline:
         outcome = self.bounded(lambda: answered(receiver, Wire(parts)))
 
         assert (outcome.status_code, outcome.reason) == (200, None)
+
+    def test_ends_the_last_body_of_a_connection(self, receiver: Receiver) -> None:
+        outcome = self.bounded(lambda: answered(receiver, misbehaving.drip(LAST_HEAD)))
+
+        assert (outcome.status_code, outcome.reason, outcome.response_truncated) == (200, None, True)
 
     def test_ends_a_tls_handshake_nobody_answers(self, silent_port: int) -> None:
         outcome = self.bounded(lambda: post(f"https://127.0.0.1:{silent_port}/"))
