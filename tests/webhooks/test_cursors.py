@@ -45,6 +45,13 @@ class TestKeptCursor:
 
         assert theirs[0] is not ask(1)
 
+    def test_puts_every_value_in_its_place(self) -> None:
+        marks = ", ".join(["%s"] * 60)
+
+        (row,) = execute(here(), f"SELECT {marks}, '100%%', %s", [*range(60), 60]).fetchall()
+
+        assert [*map(int, row[:60]), row[60], int(row[61])] == [*range(60), "100%", 60]
+
     def test_is_fit_for_use_after_a_statement_that_failed(self) -> None:
         with pytest.raises(DatabaseError):
             execute(here(), "SELECT nothing_of_that_name", [])
