@@ -5,12 +5,13 @@ from typing import Any
 from rest_framework import serializers
 from rest_framework.fields import Field
 
-from inventory.models import StockLevel, StockMovement
+from inventory.models import StockMovement
 from inventory.money import AmountField, CurrencyField
+from webhooks.shapes import Shape
 from webhooks.sources import Change
 
 
-class ProductBlock(serializers.Serializer[Any]):
+class ProductBlock(Shape):
     product_id = serializers.CharField(source="public_id")
     sku = serializers.CharField()
     name = serializers.CharField()
@@ -32,7 +33,7 @@ class ProductSerializer(ProductBlock):
         return bool(product.available)
 
 
-class ProductEvent(serializers.Serializer[Change]):
+class ProductEvent(Shape):
     """The fields of a ProductBlock, of the row that was changed."""
 
     def get_fields(self) -> dict[str, Field[Any, Any, Any, Any]]:
@@ -56,7 +57,7 @@ class ProductUpdatedSerializer(ProductEvent):
         return [public_names[name] for name in change.changed_fields]
 
 
-class StockLevelSerializer(serializers.Serializer[StockLevel]):
+class StockLevelSerializer(Shape):
     product_id = serializers.CharField(source="product.public_id")
     sku = serializers.CharField(source="product.sku")
     warehouse_code = serializers.CharField(source="warehouse.code")
@@ -68,7 +69,7 @@ class StockLevelSerializer(serializers.Serializer[StockLevel]):
     updated_at = serializers.DateTimeField()
 
 
-class MovementBlock(serializers.Serializer[StockMovement]):
+class MovementBlock(Shape):
     """What moved, why, and when."""
 
     product_id = serializers.CharField(source="level.product.public_id")

@@ -6,6 +6,7 @@ from rest_framework import serializers
 from rest_framework.fields import Field
 
 from inventory.money import AmountField
+from webhooks.shapes import Shape
 
 NOT_TO_BE_CAPTURED = "Of the order: authorised, and not to be captured any more. Whoever drives the gateway voids it."
 
@@ -20,10 +21,10 @@ class TextOrNull(serializers.CharField):
         return value or None
 
 
-class Flat(serializers.Serializer[Any]):
+class Flat(Shape):
     """Has the fields of its `blocks` beside its own: attribute path -> the serializer of what is found there."""
 
-    blocks: ClassVar[dict[str, type[serializers.Serializer[Any]]]] = {}
+    blocks: ClassVar[dict[str, type[Shape]]] = {}
 
     def get_fields(self) -> dict[str, Field[Any, Any, Any, Any]]:
         fields: dict[str, Field[Any, Any, Any, Any]] = {}
@@ -34,7 +35,7 @@ class Flat(serializers.Serializer[Any]):
         return fields | super().get_fields()
 
 
-class OrderBlock(serializers.Serializer[Any]):
+class OrderBlock(Shape):
     """On every `order.*` event."""
 
     order_id = serializers.CharField(source="public_id")
@@ -62,7 +63,7 @@ class OrderBlock(serializers.Serializer[Any]):
     placed_at = serializers.DateTimeField()
 
 
-class ShipmentBlock(serializers.Serializer[Any]):
+class ShipmentBlock(Shape):
     """On every event of a parcel."""
 
     shipment_id = serializers.CharField(source="public_id")
@@ -72,7 +73,7 @@ class ShipmentBlock(serializers.Serializer[Any]):
     order_complete = serializers.BooleanField()
 
 
-class LineBlock(serializers.Serializer[Any]):
+class LineBlock(Shape):
     """Some `Units` of a line."""
 
     line_id = serializers.CharField(source="line.public_id")
@@ -85,7 +86,7 @@ class LineBlock(serializers.Serializer[Any]):
     warehouse_code = TextOrNull()
 
 
-class AddressBlock(serializers.Serializer[Any]):
+class AddressBlock(Shape):
     """The address of an order."""
 
     name = serializers.CharField(source="address_name")
@@ -98,7 +99,7 @@ class AddressBlock(serializers.Serializer[Any]):
     phone = TextOrNull(source="address_phone")
 
 
-class CustomerBlock(serializers.Serializer[Any]):
+class CustomerBlock(Shape):
     customer_id = serializers.CharField(source="public_id")
     email = serializers.CharField()
     phone = TextOrNull()
@@ -108,7 +109,7 @@ class CustomerBlock(serializers.Serializer[Any]):
     created_at = serializers.DateTimeField()
 
 
-class PaymentBlock(serializers.Serializer[Any]):
+class PaymentBlock(Shape):
     payment_id = serializers.CharField(source="public_id")
     order_id = serializers.CharField(source="order.public_id")
     order_number = serializers.CharField(source="order.number")

@@ -1,7 +1,8 @@
 """New rows by a statement that is put together once for each model: as `bulk_create` adds them, for half the time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
@@ -12,9 +13,8 @@ from webhooks.cursors import execute, here
 
 # PostgreSQL takes 65,535 parameters in one statement, and SQLite half of that.
 ROWS_PER_STATEMENT = 200
-_PLAIN = {str, bool, type(None)}
-# These of Django's give the database such a value just as it is.
-_LEAVE_IT = {kind.get_prep_value for kind in (models.CharField, models.TextField, models.BooleanField)}
+# What Django's own fields make of a value after many questions, where its type alone answers them.
+Way = Callable[[Any], Any]
 
 
 def add(rows: Sequence[models.Model]) -> None:
@@ -51,8 +51,7 @@ class _Addition:
     head: str
     row: str
     tail: str
-    # And whether a text, or a truth value, is stored just as it is.
-    given: Sequence[tuple[models.Field[Any, Any], bool]]
+    given: Sequence["_Given"]
     returned: Sequence[models.Field[Any, Any]]
 
     def run(self, rows: Sequence[models.Model]) -> list[tuple[Any, ...]]:
@@ -63,12 +62,19 @@ class _Addition:
 
     def _values(self, rows: Sequence[models.Model], database: BaseDatabaseWrapper) -> Iterator[Any]:
         for row in rows:
-            for field, is_plain in self.given:
-                value = field.pre_save(row, True)
-                if is_plain and type(value) in _PLAIN:
-                    yield value
-                else:
-                    yield field.get_db_prep_save(value, database)
+            for each in self.given:
+                value = getattr(row, each.name) if each.name else each.field.pre_save(row, True)
+                way = each.ways.get(type(value))
+                yield way(value) if way else each.field.get_db_prep_save(each.field.pre_save(row, True), database)
+
+
+@dataclass(frozen=True)
+class _Given:
+    """A field, where its value is found unless it makes one itself, and what becomes of values of these types."""
+
+    field: models.Field[Any, Any]
+    name: str
+    ways: Mapping[type, Way]
 
 
 @lru_cache(maxsize=64)
@@ -82,7 +88,7 @@ def _addition(model: type[models.Model], vendor: str) -> _Addition:
         value = field.pre_save(model(), True)
         is_expression = hasattr(value, "resolve_expression")
         cells.append(compiler.compile(compiler.prepare_value(field, value))[0] if is_expression else "%s")
-        given += [] if is_expression else [(field, _is_plain(field))]
+        given += [] if is_expression else [_given(field)]
     quote = connection.ops.quote_name
     columns = ", ".join(quote(field.column) for field in fields)
     returned = list(meta.db_returning_fields)
@@ -95,8 +101,29 @@ def _addition(model: type[models.Model], vendor: str) -> _Addition:
     )
 
 
-def _is_plain(field: models.Field[Any, Any]) -> bool:
-    """Not so a field of our own that encrypts it."""
-    kind, usual = type(field), models.Field
-    is_usual = kind.get_db_prep_save is usual.get_db_prep_save and kind.get_db_prep_value is usual.get_db_prep_value
-    return is_usual and kind.get_prep_value in _LEAVE_IT
+def _given(field: models.Field[Any, Any]) -> _Given:
+    makes_its_own = type(field).pre_save is not models.Field.pre_save
+    return _Given(field, "" if makes_its_own else field.attname, {type(None): _as_it_is, **_ways(field)})
+
+
+def _ways(field: models.Field[Any, Any]) -> dict[type, Way]:
+    """None of a field of our own, such as one that encrypts."""
+    if type(field) is models.ForeignKey:
+        return _ways(field.target_field)
+    if not type(field).__module__.startswith("django.db.models."):
+        return {}
+    if isinstance(field, (models.CharField, models.TextField)):
+        return {str: _as_it_is}
+    if isinstance(field, models.BooleanField):
+        return {bool: _as_it_is}
+    if isinstance(field, models.IntegerField):
+        sized = getattr(connection.ops, "integerfield_type_map", {})
+        kind = "BigIntegerField" if isinstance(field, models.BigAutoField) else field.get_internal_type()
+        return {int: sized.get(kind, _as_it_is)}
+    if isinstance(field, models.DateTimeField) and connection.vendor == "postgresql":
+        return {datetime: _as_it_is}
+    return {}
+
+
+def _as_it_is(value: Any) -> Any:
+    return value

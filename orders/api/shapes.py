@@ -23,6 +23,7 @@ from orders.serializers import (
     ShipmentBlock,
     TextOrNull,
 )
+from webhooks.shapes import Shape
 
 # What each shape shows of an order, by the name it has there; for `reading.read`.
 DETAILS = {
@@ -61,7 +62,7 @@ def with_parts_of(warehouses: QuerySet[Warehouse]) -> OrderQuerySet:
     )
 
 
-class ParcelLine(serializers.Serializer[Any]):
+class ParcelLine(Shape):
     line_id = serializers.CharField(source="line.public_id")
     product_id = serializers.CharField(source="line.product.public_id")
     sku = serializers.CharField(source="line.sku")
@@ -69,7 +70,7 @@ class ParcelLine(serializers.Serializer[Any]):
     quantity = serializers.IntegerField()
 
 
-class Journey(serializers.Serializer[Any]):
+class Journey(Shape):
     """Where a parcel is, for whoever waits for it."""
 
     state = serializers.CharField()
@@ -101,7 +102,7 @@ class MovedParcel(Parcel):
     order_status = serializers.CharField(source="order.status")
 
 
-class PackedOrder(serializers.Serializer[Any]):
+class PackedOrder(Shape):
     order_id = serializers.CharField(source="order.public_id")
     order_number = serializers.CharField(source="order.number")
     order_status = serializers.CharField(source="order.status")
@@ -127,7 +128,7 @@ class SentBackLine(ParcelLine):
     damaged = serializers.IntegerField(help_text="Units that came back and are written off.")
 
 
-class SentBack(serializers.Serializer[Any]):
+class SentBack(Shape):
     """A return, as the shopper may see it."""
 
     return_id = serializers.CharField(source="public_id")
@@ -149,7 +150,7 @@ class ReturnDetail(SentBack):
     received_by = TextOrNull()
 
 
-class RefundDetail(serializers.Serializer[Any]):
+class RefundDetail(Shape):
     refund_id = serializers.CharField(source="public_id")
     order_id = serializers.CharField(source="order.public_id")
     order_number = serializers.CharField(source="order.number")
@@ -183,7 +184,7 @@ class OrderSummary(OrderBlock):
     updated_at = serializers.DateTimeField()
 
 
-class Promise(serializers.Serializer[Any]):
+class Promise(Shape):
     promised_delivery_from = serializers.DateField(source="promised_from")
     promised_delivery_to = serializers.DateField(source="promised_to")
 
@@ -199,7 +200,7 @@ class BoughtLine(LineBlock):
     refunded = serializers.IntegerField(source="line.refunded")
 
 
-class HoldShape(serializers.Serializer[Any]):
+class HoldShape(Shape):
     hold_id = serializers.CharField(source="public_id")
     kind = serializers.CharField()
     reason = serializers.CharField()
@@ -274,7 +275,7 @@ class OrderToFulfil(Promise):
         return LineToPack(held, many=True).data
 
 
-class TimelineEntry(serializers.Serializer[Any]):
+class TimelineEntry(Shape):
     status = serializers.CharField(help_text="A step of the order, or a courier's word.")
     at = serializers.DateTimeField()
     shipment_index = serializers.IntegerField(allow_null=True)

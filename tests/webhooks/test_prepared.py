@@ -1,9 +1,10 @@
 """Queries compiled once, and rows added by a statement of their own: what they give is what the ORM would."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.db import IntegrityError, connection
 from django.db.models import QuerySet
 from django.db.models.sql.compiler import SQLCompiler
@@ -12,6 +13,7 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from tests.webhooks.factories import NOWHERE, happen, make_subscription
+from webhooks import adding
 from webhooks.adding import ROWS_PER_STATEMENT, add
 from webhooks.models import Delivery, Event, Subscription
 from webhooks.prepared import LONGEST, Prepared
@@ -114,6 +116,16 @@ class TestAdd:
             kept = Delivery.objects.get(pk=row.pk)
             assert fields_of(kept) == fields_of(row)
             assert not row._state.adding
+
+    @pytest.mark.parametrize("value", ["MUG", "", True, 0, 7, -1, 40_000, timezone.now()], ids=repr)
+    def test_stores_each_kind_of_value_as_its_field_would(self, value: Any) -> None:
+        fields = [field for model in apps.get_models() for field in model._meta.local_concrete_fields]
+        ways = [(field, way) for field in fields if (way := adding._ways(field).get(type(value)))]
+
+        for field, way in ways:
+            assert way(value) == field.get_db_prep_save(value, connection)
+        # SQLite has no type for moments: their field writes them out.
+        assert bool(ways) is not (isinstance(value, datetime) and connection.vendor == "sqlite")
 
     def test_takes_one_statement_for_many(self) -> None:
         rows = self.deliveries(ROWS_PER_STATEMENT + 1)
