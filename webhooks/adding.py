@@ -15,6 +15,13 @@ from webhooks.cursors import execute, here
 ROWS_PER_STATEMENT = 200
 # What Django's own fields make of a value after many questions, where its type alone answers them.
 Way = Callable[[Any], Any]
+# Stored just as they are; a moment only where the database has a type for it.
+_KEPT = (
+    (models.CharField, str),
+    (models.TextField, str),
+    (models.BooleanField, bool),
+    (models.DateTimeField, datetime),
+)
 
 
 def add(rows: Sequence[models.Model]) -> None:
@@ -112,17 +119,12 @@ def _ways(field: models.Field[Any, Any]) -> dict[type, Way]:
         return _ways(field.target_field)
     if not type(field).__module__.startswith("django.db.models."):
         return {}
-    if isinstance(field, (models.CharField, models.TextField)):
-        return {str: _as_it_is}
-    if isinstance(field, models.BooleanField):
-        return {bool: _as_it_is}
     if isinstance(field, models.IntegerField):
         sized = getattr(connection.ops, "integerfield_type_map", {})
         kind = "BigIntegerField" if isinstance(field, models.BigAutoField) else field.get_internal_type()
         return {int: sized.get(kind, _as_it_is)}
-    if isinstance(field, models.DateTimeField) and connection.vendor == "postgresql":
-        return {datetime: _as_it_is}
-    return {}
+    kept = _KEPT if connection.vendor == "postgresql" else _KEPT[:-1]
+    return {value: _as_it_is for kind, value in kept if isinstance(field, kind)}
 
 
 def _as_it_is(value: Any) -> Any:
