@@ -1,7 +1,10 @@
 """Money: whole minor units and an ISO currency inside, decimal text at the edges, never a float."""
 
 import re
+from collections.abc import Callable
 from decimal import Decimal
+from functools import cached_property
+from operator import attrgetter
 from typing import Any
 
 from babel.core import get_global
@@ -82,10 +85,21 @@ class AmountField(serializers.CharField):
         super().__init__(**kwargs)
 
     def get_attribute(self, instance: Any) -> str | None:
-        minor: Any = super().get_attribute(instance)
-        if minor is None:
-            return None
-        return to_text(minor, get_attribute(instance, [*self.source_attrs[:-1], *self.currency.split(".")]))
+        try:
+            minor, currency = self._find(instance)
+        except (AttributeError, KeyError):
+            # DRF knows what else the path may lead through.
+            minor = super().get_attribute(instance)
+            currency = None if minor is None else get_attribute(instance, self._currency_attrs)
+        return None if minor is None else to_text(minor, currency)
+
+    @cached_property
+    def _currency_attrs(self) -> list[str]:
+        return [*self.source_attrs[:-1], *self.currency.split(".")]
+
+    @cached_property
+    def _find(self) -> Callable[[Any], tuple[Any, Any]]:
+        return attrgetter(".".join(self.source_attrs), ".".join(self._currency_attrs))
 
     def to_internal_value(self, data: Any) -> int:  # type: ignore[override]
         if not isinstance(data, str):

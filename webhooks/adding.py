@@ -29,13 +29,14 @@ def add(rows: Sequence[models.Model]) -> None:
 
     One statement for each ROWS_PER_STATEMENT of them.
     """
+    database = here()
     for start in range(0, len(rows), ROWS_PER_STATEMENT):
         batch = rows[start : start + ROWS_PER_STATEMENT]
-        addition = _addition(type(batch[0]), connection.vendor)
+        addition = _addition(type(batch[0]), database.vendor)
         for row, given in zip(batch, addition.run(batch), strict=True):
             for field, value in zip(addition.returned, given, strict=True):
                 setattr(row, field.attname, value)
-            row._state.adding, row._state.db = False, connection.alias
+            row._state.adding, row._state.db = False, database.alias
 
 
 class CompiledInsert(models.Model):
