@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from django.db import DatabaseError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django_q.models import OrmQ
 from django_q.signing import SignedPackage
@@ -46,6 +47,15 @@ class TestRing:
             happen(f"sub_{n}")
 
         assert OrmQ.objects.count() == 1
+
+    @only_on("sqlite", because="Elsewhere nobody waits for a turn to write.")
+    def test_of_a_bell_that_rings_already_writes_nothing(self) -> None:
+        ring()
+
+        with CaptureQueriesContext(connection) as statements:
+            ring()
+
+        assert [statement["sql"][:6] for statement in statements] == ["SELECT"]
 
     def test_of_a_transaction_that_is_rolled_back_is_not_heard(self) -> None:
         with transaction.atomic():
