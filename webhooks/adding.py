@@ -73,7 +73,7 @@ class _Addition:
             for each in self.given:
                 value = getattr(row, each.name) if each.name else each.field.pre_save(row, True)
                 way = each.ways.get(type(value))
-                yield way(value) if way else each.field.get_db_prep_save(each.field.pre_save(row, True), database)
+                yield way(value) if way else each.field.get_db_prep_save(value, database)
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,15 @@ def _addition(model: type[models.Model], vendor: str) -> _Addition:
 
 
 def _given(field: models.Field[Any, Any]) -> _Given:
-    makes_its_own = type(field).pre_save is not models.Field.pre_save
-    return _Given(field, "" if makes_its_own else field.attname, {type(None): _as_it_is, **_ways(field)})
+    ways = _ways(field)
+    return _Given(field, "" if _makes_its_own(field) else field.attname, ways and {type(None): _as_it_is, **ways})
+
+
+def _makes_its_own(field: models.Field[Any, Any]) -> bool:
+    """A value, when it is saved."""
+    if isinstance(field, models.DateField):
+        return field.auto_now or field.auto_now_add
+    return type(field).pre_save is not models.Field.pre_save
 
 
 def _ways(field: models.Field[Any, Any]) -> dict[type, Way]:
