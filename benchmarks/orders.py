@@ -13,6 +13,7 @@ from typing import Any
 
 from benchmarks import harness
 from commerce.processes import free_port
+from tests.bodies import CART
 
 CLIENTS = 8
 WARM_UP, PLACED, READS = 240, 800, 4_000
@@ -67,18 +68,8 @@ def _answers(port: int) -> bool:
 
 def cart(n: int, *, one_sku: bool) -> bytes:
     skus = ["SKU-0", "SKU-1"] if one_sku else [f"SKU-{n % PRODUCTS}", f"SKU-{(n * 7 + 1) % PRODUCTS}"]
-    body = {
-        "customer": {"email": f"shopper{n}@example.com", "name": "Ada Lee"},
-        "lines": [{"sku": sku, "quantity": 1} for sku in skus],
-        "shipping_address": {
-            "name": "Ada Lee",
-            "line1": "Torstrasse 1",
-            "city": "Berlin",
-            "postal_code": "10119",
-            "country": "DE",
-        },
-        "payment": {"method": "card", "gateway": "stripe"},
-    }
+    shopper = {"email": f"shopper{n}@example.com", "name": "Ada Lee"}
+    body = CART | {"customer": shopper, "lines": [{"sku": sku, "quantity": 1} for sku in skus]}
     return json.dumps(body).encode()
 
 

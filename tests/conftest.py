@@ -15,6 +15,9 @@ from tests.emptying import empty_tables
 from tests.receiver import Receiver, running_receiver
 from webhooks.drain import _sender_of
 
+# Their asserts show what they compare, as those of the tests do.
+pytest.register_assert_rewrite("tests.caller", "tests.orders.api.refusals", "tests.orders.invariants")
+
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:

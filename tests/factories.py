@@ -112,3 +112,20 @@ def take_back(goods_return: Return, *, condition: str = "sellable", now: datetim
 def ask_refund(order: Order, amount_minor: int = 2495, *, now: datetime = NOW, **differing: Any) -> Refund:
     wish: dict[str, Any] = {"currency": order.currency, "reason": "Not as pictured", "actor": "ann"}
     return refunds.request(order.public_id, amount_minor=amount_minor, **(wish | differing), now=now)
+
+
+def reserved(sku: str = "MUG") -> int:
+    return sum(StockLevel.objects.filter(product__sku=sku).values_list("reserved", flat=True))
+
+
+def confirm_refund(refund: Refund, now: datetime, reference: str = "re_1") -> Refund:
+    return refunds.processed(refund.public_id, gateway_reference=reference, actor="stripe", now=now)
+
+
+def captured_in_parts() -> Order:
+    """EUR 20.00 and EUR 29.90 of one authorisation."""
+    order = place_order()
+    pay_for(order, kind="authorisation", reference="au_1")
+    pay_for(order, amount_minor=2000, reference="ch_1")
+    pay_for(order, amount_minor=2990, reference="ch_2")
+    return Order.objects.get()

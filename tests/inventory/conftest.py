@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from inventory.models import StockLevel
+from tests.caller import Caller
 from tests.factories import NOW, add_stock, make_product
-from tests.inventory.caller import Caller
 from webhooks.models import Event
 
 

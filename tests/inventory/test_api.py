@@ -9,8 +9,8 @@ from rest_framework.validators import UniqueValidator
 from inventory import stock
 from inventory.models import Product, StockLevel, Warehouse
 from inventory.stock import Demand
+from tests.caller import Caller, fields_at_fault
 from tests.factories import NOW, make_product
-from tests.inventory.caller import Caller, fields_at_fault
 from webhooks.models import Event
 
 pytestmark = pytest.mark.django_db

@@ -8,8 +8,8 @@ from django.test import Client
 from inventory import stock
 from inventory.models import Sale, StockLevel, StockMovement
 from inventory.stock import Demand
+from tests.caller import Caller, fields_at_fault
 from tests.factories import NOW
-from tests.inventory.caller import Caller, fields_at_fault
 
 pytestmark = pytest.mark.django_db
 

@@ -1,5 +1,4 @@
 import time
-from collections.abc import Callable
 from datetime import datetime
 from threading import Thread
 from typing import Any
@@ -13,13 +12,12 @@ from inventory.models import Product, StockLevel, Warehouse
 from inventory.stock import Demand
 from tests.factories import make_product
 from tests.marks import only_on
+from tests.told import DataOf
 from webhooks.catalogue import EventType
 from webhooks.models import Event, EventSequence
 from webhooks.outbox import rfc3339
 
 pytestmark = pytest.mark.django_db
-
-Latest = Callable[[str], dict[str, Any]]
 
 
 def told(event_type: str) -> int:
@@ -43,7 +41,7 @@ def test_an_example_has_every_field_of_the_event_in_its_order_or_another(event_t
 
 class TestInventoryUpdated:
     def test_says_what_moved_and_what_is_left(
-        self, level: StockLevel, elsewhere: StockLevel, latest: Latest, now: datetime
+        self, level: StockLevel, elsewhere: StockLevel, latest: DataOf, now: datetime
     ) -> None:
         stock.reserve([Demand(level.pk, 4)], reference="ord_1", actor="ann", now=now)
 
@@ -82,13 +80,13 @@ class TestInventoryUpdated:
             (f"{product}:HAM", 2),
         ]
 
-    def test_says_when_nothing_is_left_anywhere(self, level: StockLevel, latest: Latest, now: datetime) -> None:
+    def test_says_when_nothing_is_left_anywhere(self, level: StockLevel, latest: DataOf, now: datetime) -> None:
         stock.reserve([Demand(level.pk, 10)], reference="ord_1", actor="ann", now=now)
 
         data = latest("inventory.updated")["data"]
         assert (data["available"], data["total_available"], data["is_in_stock"]) == (0, 0, False)
 
-    def test_has_null_where_there_is_no_reference(self, level: StockLevel, latest: Latest) -> None:
+    def test_has_null_where_there_is_no_reference(self, level: StockLevel, latest: DataOf) -> None:
         assert latest("inventory.updated")["data"]["reference_id"] is None
 
     def test_every_verb_tells_once(self, level: StockLevel, now: datetime) -> None:
@@ -125,7 +123,7 @@ class TestInventoryLow:
         return level
 
     def test_tells_the_buyer_that_a_level_fell_to_its_threshold(
-        self, watched: StockLevel, elsewhere: StockLevel, latest: Latest, now: datetime
+        self, watched: StockLevel, elsewhere: StockLevel, latest: DataOf, now: datetime
     ) -> None:
         stock.reserve([Demand(watched.pk, 5)], reference="ord_1", actor="ann", now=now)
 
@@ -185,7 +183,7 @@ class TestInAndOutOfStock:
         Event.objects.filter(type=BACK).delete()
 
     def test_tells_that_the_last_unit_is_gone_from_all_warehouses(
-        self, level: StockLevel, elsewhere: StockLevel, latest: Latest, now: datetime
+        self, level: StockLevel, elsewhere: StockLevel, latest: DataOf, now: datetime
     ) -> None:
         stock.reserve([Demand(level.pk, 10)], reference="ord_1", actor="ann", now=now)
         assert told(OUT) == 0
@@ -206,7 +204,7 @@ class TestInAndOutOfStock:
         }
 
     def test_tells_that_some_can_be_sold_again(
-        self, level: StockLevel, elsewhere: StockLevel, latest: Latest, now: datetime
+        self, level: StockLevel, elsewhere: StockLevel, latest: DataOf, now: datetime
     ) -> None:
         all_of_it = [Demand(level.pk, 10), Demand(elsewhere.pk, 3)]
         stock.reserve(all_of_it, reference="ord_1", actor="ann", now=now)
@@ -219,7 +217,7 @@ class TestInAndOutOfStock:
         assert (data["warehouse_code"], data["previous_total_available"], data["total_available"]) == ("BER", 0, 2)
 
     def test_an_order_from_several_warehouses_is_told_once(
-        self, level: StockLevel, elsewhere: StockLevel, latest: Latest, now: datetime
+        self, level: StockLevel, elsewhere: StockLevel, latest: DataOf, now: datetime
     ) -> None:
         all_of_it = [Demand(level.pk, 10), Demand(elsewhere.pk, 3)]
 
@@ -229,7 +227,7 @@ class TestInAndOutOfStock:
 
         assert (told(OUT), told(BACK)) == (1, 1)
 
-    def test_the_first_stock_of_a_product_is_told(self, latest: Latest) -> None:
+    def test_the_first_stock_of_a_product_is_told(self, latest: DataOf) -> None:
         lamp = make_product("LAMP", on_hand=4)
 
         assert (latest(BACK)["subject"], latest(BACK)["sequence"]) == (f"{lamp.public_id}:*", 1)
@@ -312,7 +310,7 @@ def await_a_waiting_transaction() -> None:
 
 
 class TestProductEvents:
-    def test_a_new_product_is_told(self, latest: Latest) -> None:
+    def test_a_new_product_is_told(self, latest: DataOf) -> None:
         product = make_product("MUG", weight_grams=350)
 
         body = latest("product.created")
@@ -330,7 +328,7 @@ class TestProductEvents:
             "version": 1,
         }
 
-    def test_a_change_is_told_with_what_changed_by_its_public_name(self, latest: Latest) -> None:
+    def test_a_change_is_told_with_what_changed_by_its_public_name(self, latest: DataOf) -> None:
         make_product("MUG")
         product = Product.objects.get()
         product.price_minor, product.name = 2000, "Cup"
@@ -370,7 +368,7 @@ class TestProductEvents:
 
 
 def test_a_closed_warehouse_does_not_count_as_in_stock(
-    level: StockLevel, elsewhere: StockLevel, latest: Latest, now: datetime
+    level: StockLevel, elsewhere: StockLevel, latest: DataOf, now: datetime
 ) -> None:
     Warehouse.objects.filter(code="HAM").update(is_active=False)
 

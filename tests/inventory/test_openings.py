@@ -1,6 +1,5 @@
 """A warehouse that opens or closes: what lies there is for sale, or is not, and each product that turns is told."""
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from threading import Thread
 from typing import Any
@@ -17,12 +16,11 @@ from inventory.stock import Demand
 from tests.factories import add_stock, make_product
 from tests.inventory.test_events import BACK, OUT, await_a_waiting_transaction, told
 from tests.marks import only_on
+from tests.told import DataOf
 from webhooks.models import Event
 
 # Where transactions are real, as what is undone within one is not told.
 pytestmark = pytest.mark.django_db(transaction=True)
-
-Latest = Callable[[str], dict[str, Any]]
 
 
 @pytest.fixture
@@ -38,7 +36,7 @@ def turn(warehouse: Warehouse, *, is_active: bool, now: datetime) -> list[StockM
 
 class TestClosing:
     def test_tells_each_product_that_cannot_be_sold_any_more(
-        self, hamburg: Warehouse, lamps: StockLevel, latest: Latest, now: datetime
+        self, hamburg: Warehouse, lamps: StockLevel, latest: DataOf, now: datetime
     ) -> None:
         turn(hamburg, is_active=False, now=now)
 
@@ -72,7 +70,7 @@ class TestClosing:
         assert turn(hamburg, is_active=False, now=now) == []
         assert told(OUT) == 1
 
-    def test_of_the_second_of_two_tells_the_rest(self, hamburg: Warehouse, latest: Latest, now: datetime) -> None:
+    def test_of_the_second_of_two_tells_the_rest(self, hamburg: Warehouse, latest: DataOf, now: datetime) -> None:
         turn(hamburg, is_active=False, now=now)
 
         turn(Warehouse.objects.get(code="BER"), is_active=False, now=now)
@@ -99,7 +97,7 @@ class TestClosing:
 
 
 class TestOpening:
-    def test_tells_each_product_that_can_be_sold_again(self, hamburg: Warehouse, latest: Latest, now: datetime) -> None:
+    def test_tells_each_product_that_can_be_sold_again(self, hamburg: Warehouse, latest: DataOf, now: datetime) -> None:
         turn(hamburg, is_active=False, now=now)
 
         turn(hamburg, is_active=True, now=now)
@@ -110,7 +108,7 @@ class TestOpening:
         assert data["reason"] == "warehouse_opened"
 
     def test_tells_what_came_while_it_was_closed(
-        self, hamburg: Warehouse, level: StockLevel, latest: Latest, now: datetime
+        self, hamburg: Warehouse, level: StockLevel, latest: DataOf, now: datetime
     ) -> None:
         turn(hamburg, is_active=False, now=now)
         make_product("PAN", on_hand=0)

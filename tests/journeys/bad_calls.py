@@ -1,29 +1,10 @@
 """Malformed, oversized and mistyped calls of the whole API, each with the refusal that it is to meet."""
 
-from copy import deepcopy
 from typing import Any, NamedTuple
 
-CART: dict[str, Any] = {
-    "customer": {"email": "ada@example.com", "name": "Ada Lee"},
-    "lines": [{"sku": "MUG", "quantity": 1}],
-    "shipping_address": {
-        "name": "Ada Lee",
-        "line1": "Torstrasse 1",
-        "city": "Berlin",
-        "postal_code": "10119",
-        "country": "DE",
-    },
-    "payment": {"method": "card", "gateway": "stripe"},
-}
-PAYMENT = {
-    "result": "success",
-    "kind": "capture",
-    "amount": "49.90",
-    "currency": "EUR",
-    "method": "card",
-    "gateway": "stripe",
-    "gateway_reference": "ch_new",
-}
+from tests.bodies import CAPTURE, CART, put
+
+PAYMENT = CAPTURE | {"gateway_reference": "ch_new"}
 HOLD = {"kind": "fraud", "reason": "Three cards in five minutes"}
 RETURN: dict[str, Any] = {"reason": "Broken", "lines": [{"line_id": "$delivered_line", "quantity": 1}]}
 RECEIPT: dict[str, Any] = {"lines": [{"line_id": "$delivered_line", "quantity": 1, "condition": "sellable"}]}
@@ -57,16 +38,6 @@ class Call(NamedTuple):
 def wrong(request: str, body: dict[str, Any], field: str, *values: object) -> list[Call]:
     """A call for each of the values at the field, such as `lines.0.quantity`."""
     return [Call(request, put(body, field, value), 400, "validation_error", field) for value in values]
-
-
-def put(body: dict[str, Any], field: str, value: object) -> dict[str, Any]:
-    changed = deepcopy(body)
-    *parents, name = field.split(".")
-    place: Any = changed
-    for parent in parents:
-        place = place[int(parent) if parent.isdigit() else parent]
-    place[name] = value
-    return changed
 
 
 def missing(request: str) -> Call:

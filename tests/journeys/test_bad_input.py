@@ -7,7 +7,8 @@ import pytest
 
 from commerce import tokens
 from orders.models import Payment
-from tests.journeys.bad_calls import CALLS, CART, EMOJI, LONG, PAYMENT, SHIP, Call, put
+from tests.bodies import CART, put
+from tests.journeys.bad_calls import CALLS, EMOJI, LONG, PAYMENT, SHIP, Call
 from tests.journeys.shop import Shop, every_row
 from webhooks.models import Event
 

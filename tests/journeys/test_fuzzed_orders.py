@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from inventory.models import StockLevel, StockMovement
 from orders.models import Allocation, OrderLine
-from tests.journeys.bad_calls import CART
+from tests.bodies import CART
 from tests.journeys.shop import Shop
 
 pytestmark = pytest.mark.django_db

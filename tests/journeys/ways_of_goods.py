@@ -6,9 +6,9 @@ from typing import Any
 from inventory.models import Product
 from orders import checkout
 from orders.models import Customer
+from tests.bodies import CART
 from tests.factories import make_cart, make_product
 from tests.inbound.senders import load
-from tests.journeys.bad_calls import CART
 from tests.journeys.faces import Act, Faces, way
 from tests.journeys.ways_of_orders import expire
 

@@ -7,8 +7,8 @@ from django.utils import timezone
 
 from orders import checkout, holds
 from orders.models import Allocation, HoldRule, Order, Shipment
+from tests.bodies import CART
 from tests.factories import confirm_order, make_product
-from tests.journeys.bad_calls import CART
 from tests.journeys.faces import (
     IN_A_MONTH,
     SHIP,

@@ -1,14 +1,12 @@
 import json
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 import pytest
 
 from tests.factories import NOW
+from tests.told import DataOf, Told
 from webhooks.models import Event
-
-Data = dict[str, Any]
 
 
 @pytest.fixture
@@ -17,7 +15,7 @@ def now() -> datetime:
 
 
 @pytest.fixture
-def told() -> Callable[[str], list[str]]:
+def told() -> Told:
     """The types of the events about a subject, in their sequence."""
 
     def types_of(subject: str) -> list[str]:
@@ -27,12 +25,12 @@ def told() -> Callable[[str], list[str]]:
 
 
 @pytest.fixture
-def data_of() -> Callable[[str], Data]:
+def data_of() -> DataOf:
     """The `data` of the latest event of a type."""
 
-    def read(event_type: str) -> Data:
+    def read(event_type: str) -> dict[str, Any]:
         event = Event.objects.filter(type=event_type).latest("pk")
-        data: Data = json.loads(event.body)["data"]
+        data: dict[str, Any] = json.loads(event.body)["data"]
         return data
 
     return read

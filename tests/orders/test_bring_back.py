@@ -1,8 +1,6 @@
 """Parcels that come back undelivered, or are lost: their units, their stock and their money find an end."""
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
 
 import pytest
 
@@ -21,11 +19,9 @@ from tests.factories import (
     place_order,
     ship_order,
 )
+from tests.told import DataOf, Told
 
 pytestmark = pytest.mark.django_db
-
-Told = Callable[[str], list[str]]
-DataOf = Callable[[str], dict[str, Any]]
 
 
 def bring_back(parcel: Shipment, condition: str = "sellable", *, now: datetime) -> None:

@@ -1,19 +1,14 @@
-from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
 
 import pytest
 
 from orders import checkout, fulfilment
 from orders.models import Allocation, Order, OrderLine
 from orders.transitions import InvalidTransition
-from tests.factories import confirm_order, pack_order, pay_for, place_order
-from tests.orders.test_checkout import reserved
+from tests.factories import confirm_order, pack_order, pay_for, place_order, reserved
+from tests.told import DataOf, Told
 
 pytestmark = pytest.mark.django_db
-
-Told = Callable[[str], list[str]]
-DataOf = Callable[[str], dict[str, Any]]
 
 
 class TestCancel:

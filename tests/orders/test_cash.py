@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -16,11 +15,9 @@ from tests.factories import (
     ship_order,
     take_back,
 )
+from tests.told import DataOf, Told
 
 pytestmark = pytest.mark.django_db
-
-Told = Callable[[str], list[str]]
-DataOf = Callable[[str], dict[str, Any]]
 
 
 class TestCollectCash:

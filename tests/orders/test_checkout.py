@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -15,17 +14,11 @@ from orders import checkout, holds
 from orders.models import Allocation, Customer, HoldRule, Order
 from orders.transitions import InvalidTransition
 from tests.chaos.processes import running_cluster, wait_until
-from tests.factories import add_stock, confirm_order, make_cart, make_product, pay_for, place_order
+from tests.factories import add_stock, confirm_order, make_cart, make_product, pay_for, place_order, reserved
+from tests.told import DataOf, Told
 from webhooks.models import Event
 
 pytestmark = pytest.mark.django_db
-
-Told = Callable[[str], list[str]]
-DataOf = Callable[[str], dict[str, Any]]
-
-
-def reserved(sku: str = "MUG") -> int:
-    return sum(StockLevel.objects.filter(product__sku=sku).values_list("reserved", flat=True))
 
 
 class TestPlace:

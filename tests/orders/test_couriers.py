@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,10 +11,8 @@ from orders.models import Order, Shipment, TrackingUpdate
 from orders.models.shipment import TrackingStatus
 from orders.transitions import InvalidTransition
 from tests.factories import NOW, confirm_order, make_product, pack_order, ship_order
+from tests.told import DataOf, Told
 from webhooks.models import Event
-
-Told = Callable[[str], list[str]]
-DataOf = Callable[[str], dict[str, Any]]
 
 WORDS = st.sampled_from(list(TrackingStatus))
 HOURS = st.integers(min_value=1, max_value=6)
@@ -146,21 +143,27 @@ class TestTrack:
 class TestShuffle(TestCase):
     """Hypothesis needs a transaction per example, which its own TestCase gives."""
 
+    parcels: list[Shipment]
+    twins: list[Shipment]
+
+    @classmethod
+    def setUpTestData(cls) -> None:
+        make_product("MUG", on_hand=20)
+        make_product("CUP", warehouse="HAM")
+        cls.parcels, cls.twins = two_parcels(), two_parcels()
+
     @settings(deadline=None, max_examples=50)
     @given(scans=SCANS, data=st.data())
     def test_any_shuffle_of_a_history_ends_in_the_same_state(
         self, scans: list[tuple[bool, str, int, int | None]], data: st.DataObject
     ) -> None:
         shuffled = data.draw(st.permutations(scans))
-        make_product("MUG", on_hand=20)
-        make_product("CUP", warehouse="HAM")
-        parcels, twins = two_parcels(), two_parcels()
 
         for one, other in zip(scans, shuffled, strict=True):
-            scan(parcels[one[0]], *one[1:])
-            scan(twins[other[0]], *other[1:])
+            scan(self.parcels[one[0]], *one[1:])
+            scan(self.twins[other[0]], *other[1:])
 
-        assert shown(parcels) == shown(twins)
+        assert shown(self.parcels) == shown(self.twins)
 
 
 def two_parcels() -> list[Shipment]:

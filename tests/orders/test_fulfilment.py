@@ -1,6 +1,4 @@
-from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
 import pytest
 
@@ -10,12 +8,10 @@ from orders.models import Allocation, Order, OrderLine, Payment, Shipment
 from orders.payments import PaymentMismatch
 from orders.transitions import InvalidTransition
 from tests.factories import add_stock, confirm_order, make_product, pack_order, place_order, ship_order
+from tests.told import DataOf, Told
 from webhooks.models import Event
 
 pytestmark = pytest.mark.django_db
-
-Told = Callable[[str], list[str]]
-DataOf = Callable[[str], dict[str, Any]]
 
 
 def counters(order: Order) -> list[tuple[int, int, int]]:

@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -8,11 +7,9 @@ from orders import checkout, fulfilment, holds
 from orders.models import Hold, Order
 from orders.transitions import InvalidTransition
 from tests.factories import confirm_order, pack_order, pay_for, place_order, ship_order
+from tests.told import DataOf, Told
 
 pytestmark = pytest.mark.django_db
-
-Told = Callable[[str], list[str]]
-DataOf = Callable[[str], dict[str, Any]]
 
 
 def hold(order: Order, now: datetime, kind: str = "manual") -> None:

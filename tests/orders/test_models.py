@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -7,11 +6,10 @@ from django.db.models import F, Model
 
 from orders.models import Allocation, Customer, Order, OrderLine, Payment, Shipment, ShipmentLine
 from tests.factories import confirm_order, place_order, ship_order
+from tests.told import DataOf
 from webhooks.models import Event
 
 pytestmark = pytest.mark.django_db
-
-DataOf = Callable[[str], dict[str, Any]]
 
 
 class TestTheDatabase:

@@ -18,8 +18,8 @@ from inventory.models import StockLevel, StockMovement
 from inventory.stock import InsufficientStock
 from orders import checkout
 from orders.models import Allocation, Customer, Order
+from tests.bodies import FULL_CART
 from tests.factories import NOW, add_stock, make_cart, make_product
-from tests.orders.test_api import BODY
 from webhooks.models import Event
 
 PROCESSES, THREADS, BUYERS, UNITS = 4, 5, 200, 50
@@ -67,7 +67,7 @@ class Checkout:
         channel = CHANNELS[turn % len(CHANNELS)]
         skus = self.CARTS[turn // len(CHANNELS) % len(self.CARTS)]
         lines = [{"sku": sku, "quantity": 1} for sku in skus]
-        path, body = ("orders", BODY | {"lines": lines})
+        path, body = ("orders", FULL_CART | {"lines": lines})
         if channel == "pos":
             path, body = "inventory/sales", {"warehouse": "BER", "reference": f"T{turn}", "lines": lines}
         try:

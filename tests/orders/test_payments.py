@@ -1,6 +1,5 @@
 import re
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,12 +17,10 @@ from tests.factories import (
     place_order,
     ship_order,
 )
+from tests.told import DataOf, Told
 from webhooks.models import Event
 
 pytestmark = pytest.mark.django_db
-
-Told = Callable[[str], list[str]]
-DataOf = Callable[[str], dict[str, Any]]
 
 
 class TestRecord:

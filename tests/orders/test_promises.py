@@ -11,10 +11,8 @@ from orders.models import Order, Shipment
 from orders.promises import Standing, add_working_days, promise
 from tests.factories import NOW, confirm_order, make_product, make_warehouse, pack_order, place_order, ship_order
 from tests.marks import only_on
+from tests.told import DataOf, Told
 from webhooks.models import Event
-
-Told = Callable[[str], list[str]]
-DataOf = Callable[[str], dict[str, Any]]
 
 MONDAY, TUESDAY = date(2026, 11, 23), date(2026, 11, 24)
 FRIDAY, SATURDAY = date(2026, 11, 27), date(2026, 11, 28)

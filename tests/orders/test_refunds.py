@@ -1,6 +1,5 @@
 import threading
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
@@ -12,26 +11,21 @@ from orders import checkout, refunds
 from orders.models import Order, OrderLine, Refund, Return
 from orders.refunds import NotRefundable, RefundMismatch
 from orders.transitions import InvalidTransition
-from tests.factories import ask_refund, confirm_order, deliver_order, make_product, pay_for, place_order, send_back
+from tests.factories import (
+    ask_refund,
+    captured_in_parts,
+    confirm_order,
+    confirm_refund,
+    deliver_order,
+    make_product,
+    pay_for,
+    place_order,
+    send_back,
+)
+from tests.told import DataOf, Told
 from webhooks.models import Event
 
 pytestmark = pytest.mark.django_db
-
-Told = Callable[[str], list[str]]
-DataOf = Callable[[str], dict[str, Any]]
-
-
-def confirm_refund(refund: Refund, now: datetime, reference: str = "re_1") -> Refund:
-    return refunds.processed(refund.public_id, gateway_reference=reference, actor="stripe", now=now)
-
-
-def captured_in_parts() -> Order:
-    """EUR 20.00 and EUR 29.90 of one authorisation."""
-    order = place_order()
-    pay_for(order, kind="authorisation", reference="au_1")
-    pay_for(order, amount_minor=2000, reference="ch_1")
-    pay_for(order, amount_minor=2990, reference="ch_2")
-    return Order.objects.get()
 
 
 class TestRequest:

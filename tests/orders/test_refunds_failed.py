@@ -1,19 +1,14 @@
-from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
 
 import pytest
 
 from orders import checkout, refunds
 from orders.models import Refund
 from orders.transitions import InvalidTransition
-from tests.factories import ask_refund, confirm_order, deliver_order, place_order
-from tests.orders.test_refunds import captured_in_parts, confirm_refund
+from tests.factories import ask_refund, captured_in_parts, confirm_order, confirm_refund, deliver_order, place_order
+from tests.told import DataOf, Told
 
 pytestmark = pytest.mark.django_db
-
-Told = Callable[[str], list[str]]
-DataOf = Callable[[str], dict[str, Any]]
 
 
 class TestFailed:

@@ -17,10 +17,9 @@ from inventory.stock import InsufficientStock
 from orders import checkout
 from orders.models import Allocation, Order
 from orders.transitions import InvalidTransition
+from tests.caller import Caller
 from tests.factories import NOW, add_stock, make_cart, make_product, pay_for, place_order
-from tests.orders.test_api import Caller
-
-Told = Callable[[str], list[str]]
+from tests.told import Told
 
 IN_TIME = NOW + timedelta(minutes=14)
 TOO_LATE = NOW + timedelta(minutes=15)

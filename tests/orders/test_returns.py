@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,12 +19,10 @@ from tests.factories import (
     ship_order,
     take_back,
 )
+from tests.told import DataOf, Told
 from webhooks.models import Event
 
 pytestmark = pytest.mark.django_db
-
-Told = Callable[[str], list[str]]
-DataOf = Callable[[str], dict[str, Any]]
 
 
 def on_hand() -> list[int]:

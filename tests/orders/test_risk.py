@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,11 +8,9 @@ from orders import checkout, holds
 from orders.models import Hold, HoldRule, Order, Payment
 from orders.payments import PaymentMismatch
 from tests.factories import confirm_order, make_cart, make_product, pay_for, place_order
+from tests.told import DataOf, Told
 
 pytestmark = pytest.mark.django_db
-
-Told = Callable[[str], list[str]]
-DataOf = Callable[[str], dict[str, Any]]
 
 
 def rule(test: str, **fields: Any) -> HoldRule:

@@ -6,27 +6,21 @@ examples, it takes the same again. For more of them: `STATEFUL_EXAMPLES=200 pyte
 
 import os
 import random
-from collections import Counter
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import transaction
-from django.db.models import Count, F, Model, Q, QuerySet, Sum
+from django.db.models import Count, Model
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
-from rest_framework.renderers import JSONRenderer
 
-from commerce.audit import audit
-from inventory.models import Product, StockLevel, StockMovement, Warehouse
+from inventory.models import StockMovement, Warehouse
 from inventory.openings import open_or_close
 from orders import checkout, couriers, fulfilment, holds, payments, refunds, returns
-from orders.api import kept
-from orders.api.shapes import DETAILS, TIMELINE, OrderDetail, TrackedOrder, show
 from orders.models import (
-    Allocation,
     Hold,
     HoldRule,
     Order,
@@ -34,17 +28,24 @@ from orders.models import (
     Payment,
     Refund,
     Return,
-    ReturnLine,
     Shipment,
-    ShipmentLine,
     TrackingUpdate,
 )
 from orders.models.returns import Condition
 from orders.models.shipment import Fate, TrackingStatus
-from orders.reading import read
 from orders.returns import Receipt, Wish
-from orders.signals import BY_KIND
 from tests.factories import NOW, add_stock, confirm_order, deliver_order, make_cart, make_product, ship_order
+from tests.orders.invariants import (
+    WORDS,
+    check_answers,
+    check_ledgers,
+    check_money,
+    check_shelves,
+    check_stock,
+    check_units,
+    check_words,
+    keep_answers,
+)
 from webhooks.models import Event
 from webhooks.sources import DomainError
 
@@ -59,8 +60,6 @@ BOUNDED = settings(
     # A failure is made short only where there is time for it.
     phases=[Phase.generate, Phase.shrink] if EXAMPLES else [Phase.generate],
 )
-SHOWN = {OrderDetail: DETAILS, TrackedOrder: TIMELINE}
-WORDS = ("state", "fulfilment_status", "payment_status", "on_hold", "status")
 MONEY = (
     "cancelled_minor",
     "credited_minor",
@@ -98,82 +97,6 @@ def step(model: type[Model], **choices: Any) -> Callable[[Callable[..., None]], 
         return is_there(as_rule(taken))  # type: ignore[no-any-return]
 
     return decorate
-
-
-def total(rows: QuerySet[Any], field: str) -> int:
-    units: int | None = rows.aggregate(total=Sum(field))["total"]
-    return units or 0
-
-
-def check_words(order: Order) -> None:
-    """They are what the counters and the money make them."""
-    assert order.on_hold == order.holds.filter(released_at=None).exists()
-    written = [getattr(order, name) for name in WORDS]
-    order.roll_up()
-    assert [getattr(order, name) for name in WORDS] == written
-
-
-def keep_answers(order: Order) -> list[bytes]:
-    return [kept.answer(kind, parts, public_id=order.public_id).content for kind, parts in SHOWN.items()]
-
-
-def check_answers(order: Order) -> None:
-    """What was kept when the order's version last changed is what its callers would be told without."""
-    told = [JSONRenderer().render(show(kind, read(parts, pk=order.pk))) for kind, parts in SHOWN.items()]
-    assert keep_answers(order) == told
-
-
-def check_money(order: Order) -> None:
-    assert order.paid_minor == total(order.payments.filter(Payment.INCOME), "amount_minor")
-    assert order.refunded_minor == total(order.refunds.filter(state="processed"), "amount_minor")
-    assert order.refund_pending_minor == total(order.refunds.filter(state="requested"), "amount_minor")
-    assert order.refundable_minor >= 0
-    # Nobody has to notice that something is overpaid, unless its refund has failed.
-    assert order.overpaid_minor == 0 or order.refunds.filter(state="failed").exists()
-    given = Sum("refunds__amount_minor", filter=~Q(refunds__state="failed"))
-    assert not order.payments.annotate(given=given).filter(given__gt=F("amount_minor")).exists()
-
-
-def check_units(order: Order) -> None:
-    """Each is cancelled, sent back and paid back once."""
-    paid_back: Counter[str] = Counter()
-    cancelled: Counter[str] = Counter()
-    for refund in order.refunds.exclude(state="failed"):
-        paid_back.update(refund.units if refund.state == "processed" else {})
-        cancelled.update({} if refund.goods_return_id else refund.units)
-    # Paid once and in full, without a return or goodwill: what is given back is of all that is cancelled.
-    if order.paid_minor == order.total_minor > 0 == order.overpaid_minor + order.credited_minor:
-        assert cancelled == Counter({line.public_id: line.cancelled for line in order.items})
-    for line in order.items:
-        assert cancelled[line.public_id] <= line.cancelled
-        sent_back = ReturnLine.objects.filter(line=line)
-        assert line.returned == total(sent_back, "sellable") + total(sent_back, "damaged")
-        assert line.returned <= total(sent_back, "quantity") - total(sent_back, "let_go") <= line.delivered
-        assert line.refunded == paid_back[line.public_id]
-
-
-def check_stock() -> None:
-    """What is reserved is what open allocations hold."""
-    for level in StockLevel.objects.all():
-        gone = ShipmentLine.objects.filter(level=level).exclude(shipment__state__in=["packed", "unpacked", "returned"])
-        held = total(Allocation.objects.filter(level=level), "quantity")
-        assert level.reserved == held - total(gone, "quantity")
-
-
-def check_shelves() -> None:
-    """Whether a product can be sold is what was told last of it: within one transaction, that it can, or nothing."""
-    for product in Product.objects.all():
-        levels = StockLevel.objects.filter(product=product, warehouse__is_active=True)
-        told = Event.objects.filter(subject=f"{product.public_id}:*").values_list("type", flat=True)
-        in_stock = any(level.unreserved for level in levels)
-        assert list(told) == ["inventory.back_in_stock"] * in_stock
-
-
-def check_ledgers(now: datetime) -> None:
-    """Every fact is told once, no sequence has a gap, stock is its movements, lines are their parcels."""
-    assert audit(now=now).findings == []
-    of_steps = [event_type.name for event_type in BY_KIND.values()]
-    assert Event.objects.filter(type__in=of_steps).count() == OrderTransition.objects.count()
 
 
 class Shop(RuleBasedStateMachine):

@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from datetime import datetime
 
 import pytest
@@ -7,9 +6,8 @@ from orders import checkout, fulfilment, holds, signals
 from orders.models import HoldRule, Order, OrderTransition, Payment
 from orders.transitions import ALLOWED_FROM, InvalidTransition, Kind, lock, record, store
 from tests.factories import pay_for, place_order, ship_order
+from tests.told import Told
 from webhooks import catalogue
-
-Told = Callable[[str], list[str]]
 
 
 class TestNoSilentTransition:

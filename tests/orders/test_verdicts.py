@@ -1,6 +1,4 @@
-from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
 import pytest
 
@@ -8,11 +6,9 @@ from orders import fulfilment, holds, verdicts
 from orders.models import Order
 from orders.transitions import InvalidTransition
 from tests.factories import confirm_order, pay_for, place_order
+from tests.told import DataOf, Told
 
 pytestmark = pytest.mark.django_db
-
-Told = Callable[[str], list[str]]
-DataOf = Callable[[str], dict[str, Any]]
 
 
 def suspect(order: Order, now: datetime, *kinds: str) -> Order:

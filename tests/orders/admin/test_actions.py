@@ -7,13 +7,12 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from inventory.models import StockLevel
 from orders import fulfilment
 from orders.admin import verbs
-from orders.models import Order, OrderTransition, Payment, Shipment
+from orders.models import Order, OrderTransition, Shipment
 from tests.factories import confirm_order, make_product, pack_order, place_order, ship_order
-from tests.orders.admin.conftest import ORDERS, log_in_with, said
-from webhooks.models import Event
+from tests.orders.admin.conftest import ORDERS, everything, fresh, log_in_with, said
+from tests.told import Told
 
 pytestmark = pytest.mark.django_db
 
@@ -48,18 +47,6 @@ def ship(client: Client, parcels: Iterable[Shipment], **answers: str) -> Any:
     return client.post(f"{ORDERS}ship/?{query}", form, follow=True)
 
 
-def fresh(order: Order) -> Order:
-    return Order.objects.get(pk=order.pk)
-
-
-def everything() -> tuple[int, ...]:
-    """How much has been written, in rows, versions and units."""
-    held = sum(StockLevel.objects.values_list("reserved", flat=True))
-    versions = sum(Order.objects.values_list("version", flat=True))
-    counts = (OrderTransition.objects.count(), Payment.objects.count(), Shipment.objects.count())
-    return (*counts, Event.objects.count(), versions, held)
-
-
 @pytest.fixture
 def orders(now: datetime) -> dict[str, Order]:
     """One of each kind, by its status."""
@@ -87,7 +74,7 @@ class TestEachVerb:
         self,
         staff: Client,
         orders: dict[str, Order],
-        told: Callable[[str], list[str]],
+        told: Told,
         way: Callable[..., Any],
         verb: str,
         kind: str,

@@ -8,11 +8,10 @@ from django.test import Client
 
 from orders import holds
 from orders.models import Hold, HoldRule, Order
+from tests.caller import Caller
 from tests.factories import confirm_order, make_product, pack_order, place_order
-from tests.orders.admin.conftest import ORDERS, log_in_with, said
-from tests.orders.admin.test_actions import everything, fresh
-from tests.orders.test_api import Caller
-from tests.orders.test_api_refusals import assert_refused
+from tests.orders.admin.conftest import ORDERS, everything, fresh, log_in_with, said
+from tests.orders.api.refusals import assert_refused
 
 pytestmark = pytest.mark.django_db
 

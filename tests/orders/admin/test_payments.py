@@ -1,6 +1,5 @@
 """Payments that staff record by hand: told of, and refused, as those that a gateway tells of."""
 
-from collections.abc import Callable
 from datetime import datetime
 
 import pytest
@@ -9,8 +8,8 @@ from django.test import Client
 from orders import checkout
 from orders.models import Order, Payment
 from tests.factories import confirm_order, make_product, place_order
-from tests.orders.admin.conftest import ORDERS, log_in_with, said
-from tests.orders.admin.test_actions import everything, fresh
+from tests.orders.admin.conftest import ORDERS, everything, fresh, log_in_with, said
+from tests.told import Told
 from webhooks.models import Event
 
 pytestmark = pytest.mark.django_db
@@ -35,9 +34,7 @@ class TestRecordingAPayment:
         assert f'href="{address(order)}">Record payment…' in page
         assert "Next: Wait for the payment" in page
 
-    def test_pays_confirms_and_tells_as_a_gateway_would(
-        self, staff: Client, order: Order, told: Callable[[str], list[str]]
-    ) -> None:
+    def test_pays_confirms_and_tells_as_a_gateway_would(self, staff: Client, order: Order, told: Told) -> None:
         page = staff.post(address(order), TRANSFER, follow=True)
 
         assert said(page) == [f"Payment recorded: {order}."]

@@ -1,6 +1,5 @@
 """Some units of an order: packed, or given up, while the rest goes its own way."""
 
-from collections.abc import Callable
 from datetime import datetime
 
 import pytest
@@ -9,12 +8,10 @@ from django.test import Client
 from orders import checkout, fulfilment, holds
 from orders.models import Order
 from tests.factories import confirm_order, deliver_order, make_product, place_order, send_back, take_back
-from tests.orders.admin.conftest import ORDERS, log_in_with, said
-from tests.orders.admin.test_actions import everything, fresh
+from tests.orders.admin.conftest import ORDERS, everything, fresh, log_in_with, said
+from tests.told import Told
 
 pytestmark = pytest.mark.django_db
-
-Told = Callable[[str], list[str]]
 
 
 @pytest.fixture

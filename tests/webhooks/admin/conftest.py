@@ -1,14 +1,15 @@
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
-from tests.receiver import Receiver
+from tests.factories import place_order
+from tests.receiver import Answer, Receiver
 from webhooks import subscriptions
 from webhooks.drain import send_now
-from webhooks.models import Delivery, Subscription
+from webhooks.models import Delivery, Event, Subscription
 
 
 @pytest.fixture
@@ -49,3 +50,28 @@ def send_all() -> None:
     """What the cluster would do, by hand."""
     for delivery in Delivery.objects.filter(state=Delivery.State.PENDING).order_by("id"):
         send_now(delivery)
+
+
+@pytest.fixture
+def failed(receiver: Receiver, subscription: Subscription) -> Delivery:
+    """The `order.created` of an order, answered 500 once."""
+    receiver.answers = [Answer(500, b'{"error": "<b>down</b>"}', {"set-cookie": "id=s3cret"})]
+    place_order()
+    send_all()
+    return Delivery.objects.get()
+
+
+def make_deliveries(subscription: Subscription, count: int) -> None:
+    """Many rows of one event type, without the domain."""
+    events = [
+        Event(
+            type="order.created", subject=f"ord_{n}", label=f"{n}", sequence=1, body="{}", occurred_at=datetime.now(UTC)
+        )
+        for n in range(count)
+    ]
+    Delivery.objects.bulk_create(
+        Delivery(
+            event=event, subscription=subscription, event_type=event.type, subject=event.subject, label=event.label
+        )
+        for event in Event.objects.bulk_create(events)
+    )

@@ -7,57 +7,27 @@ from typing import Any
 
 import pytest
 import time_machine
-from django.contrib.admin.models import LogEntry
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
-from tests.factories import add_stock, make_product, place_order
-from tests.receiver import Answer, Receiver
-from tests.webhooks.admin.conftest import log_in_with, make_subscription, send_all
-from webhooks import compaction, subscriptions
+from tests.factories import add_stock, make_product
+from tests.receiver import Receiver
+from tests.webhooks.admin.conftest import log_in_with, make_deliveries, make_subscription, send_all
+from tests.webhooks.admin.pages import page_of
+from webhooks import compaction
 from webhooks.admin.deliveries import curl
 from webhooks.advice import ADVICE
 from webhooks.drain import send_now
-from webhooks.models import Attempt, Delivery, Event, Subscription
+from webhooks.models import Attempt, Delivery, Subscription
 from webhooks.transport import Reason
 
 pytestmark = pytest.mark.django_db
 
 LOG = "/admin/webhooks/delivery/"
-EVENTS = "/admin/webhooks/event/"
-
-
-def page_of(delivery: Delivery, verb: str = "change") -> str:
-    return f"{LOG}{delivery.pk}/{verb}/"
 
 
 def found(client: Client, query: str = "") -> list[Delivery]:
     return list(client.get(f"{LOG}?{query}").context["cl"].result_list)
-
-
-@pytest.fixture
-def failed(receiver: Receiver, subscription: Subscription) -> Delivery:
-    """The `order.created` of an order, answered 500 once."""
-    receiver.answers = [Answer(500, b'{"error": "<b>down</b>"}', {"set-cookie": "id=s3cret"})]
-    place_order()
-    send_all()
-    return Delivery.objects.get()
-
-
-def make_deliveries(subscription: Subscription, count: int) -> None:
-    """Many rows of one event type, without the domain."""
-    events = [
-        Event(
-            type="order.created", subject=f"ord_{n}", label=f"{n}", sequence=1, body="{}", occurred_at=datetime.now(UTC)
-        )
-        for n in range(count)
-    ]
-    Delivery.objects.bulk_create(
-        Delivery(
-            event=event, subscription=subscription, event_type=event.type, subject=event.subject, label=event.label
-        )
-        for event in Event.objects.bulk_create(events)
-    )
 
 
 class TestTheList:
@@ -292,128 +262,3 @@ class TestCurl:
         assert again.headers["webhook-id"] == first.headers["webhook-id"]
         assert again.headers["webhook-signature"] == "<your webhook-signature>"
         assert again.headers["authorization"] == "<your Authorization>"
-
-
-class TestResend:
-    def test_sends_the_same_bytes_again_and_says_who_asked(
-        self, staff: Client, receiver: Receiver, failed: Delivery
-    ) -> None:
-        page = staff.post(page_of(failed, "resend"), follow=True)
-        send_all()
-
-        failed.refresh_from_db()
-        first, again = receiver.received
-        assert "On its way again" in page.content.decode()
-        assert (failed.state, failed.resent_by) == ("delivered", "ann")
-        assert again.body == first.body
-        assert again.headers["webhook-id"] == first.headers["webhook-id"]
-        assert LogEntry.objects.get().object_id == str(failed.pk)
-
-    def test_a_refusal_is_told(self, staff: Client, failed: Delivery, now: datetime) -> None:
-        subscriptions.disable(failed.subscription, by="ann", now=now, reason="")
-
-        page = staff.post(page_of(failed, "resend"), follow=True).content.decode()
-
-        assert "Warehouse system is disabled: resume it first." in page
-        assert LogEntry.objects.count() == 0
-
-    def test_needs_a_permission_of_its_own(self, failed: Delivery) -> None:
-        onlooker = log_in_with("view_delivery", "change_delivery")
-        support = log_in_with("view_delivery", "resend_delivery", username="eve")
-
-        assert "Resend</button>" not in onlooker.get(page_of(failed)).content.decode()
-        assert "resend_selected" not in onlooker.get(LOG).content.decode()
-        assert onlooker.post(page_of(failed, "resend")).status_code == 403
-        assert support.post(page_of(failed, "resend")).status_code == 302
-        failed.refresh_from_db()
-        assert failed.resent_by == "eve"
-
-    def test_is_a_post(self, staff: Client, failed: Delivery) -> None:
-        assert staff.get(page_of(failed, "resend")).status_code == 405
-
-    def action(self, **more: Any) -> dict[str, Any]:
-        return {
-            "action": "resend_selected",
-            "_selected_action": list(Delivery.objects.values_list("pk", flat=True)),
-        } | more
-
-    def test_of_many_asks_first_with_their_real_number(self, staff: Client, subscription: Subscription) -> None:
-        make_deliveries(subscription, 3)
-
-        asked = staff.post(LOG, self.action()).content.decode()
-
-        assert "3 deliveries are sent again" in asked
-        assert not Delivery.objects.exclude(resent_by="").exists()
-
-        staff.post(LOG, self.action(confirmed="yes"))
-
-        assert Delivery.objects.filter(resent_by="ann").count() == 3
-
-    def test_of_many_tells_what_was_refused(self, staff: Client, failed: Delivery) -> None:
-        Delivery.objects.update(state="sending", next_attempt_at=None)
-
-        page = staff.post(LOG, self.action(confirmed="yes"), follow=True).content.decode()
-
-        assert f"Not resent: {failed}. It is being sent at this very moment." in page
-
-    def test_a_forged_selection_of_everything_is_bounded(self, staff: Client, subscription: Subscription) -> None:
-        make_deliveries(subscription, 501)
-
-        page = staff.post(LOG, self.action(select_across="1", _selected_action=["1"], confirmed="yes"), follow=True)
-
-        assert "At most 500 deliveries" in page.content.decode()
-        assert not Delivery.objects.exclude(resent_by="").exists()
-
-
-class TestEvents:
-    def test_show_what_happened_and_whom_it_was_owed_to(self, staff: Client, failed: Delivery) -> None:
-        page = staff.get(f"{EVENTS}?type=order.created").content.decode()
-        detail = staff.get(f"{EVENTS}{failed.event_id}/change/").content.decode()
-
-        assert f'<a href="{page_of(failed)}">' in page
-        assert "Warehouse system" in detail
-        assert f"&quot;order_number&quot;: &quot;{failed.label}&quot;" in detail
-
-    def test_tell_why_nothing_was_sent(self, staff: Client) -> None:
-        place_order()
-        event = Event.objects.get(type="order.created")
-
-        assert "nobody asked for it" in staff.get(EVENTS).content.decode()
-        assert "no subscription asked for <code>order.created</code>" in (
-            staff.get(f"{EVENTS}{event.pk}/change/").content.decode()
-        )
-
-    def test_name_the_condition_that_kept_one_back(self, staff: Client, receiver: Receiver, now: datetime) -> None:
-        tills = [{"field": "channel", "operator": "eq", "value": "pos"}]
-        make_subscription(receiver.url, now=now, name="Tills", conditions=tills)
-        make_subscription(receiver.url, now=now, name="Stock", event_types=["inventory.*"])
-        order = place_order()
-        event = Event.objects.get(type="order.created")
-        words = "Tills is told only if channel is &quot;pos&quot;; here it is &quot;web&quot;."
-
-        for page in (f"{EVENTS}{event.pk}/change/", f"/admin/orders/order/{order.pk}/change/"):
-            assert words in staff.get(page).content.decode()
-            assert "no subscription asked for" not in staff.get(page).content.decode()
-
-        # What it asked for then is not known any more.
-        Subscription.objects.update(wants_since=now + timedelta(minutes=1))
-        assert words not in staff.get(f"{EVENTS}{event.pk}/change/").content.decode()
-
-    def test_cost_the_same_with_many(
-        self, staff: Client, subscription: Subscription, django_assert_num_queries: DjangoAssertNumQueries
-    ) -> None:
-        make_deliveries(subscription, 60)
-
-        staff.get(EVENTS)
-        with django_assert_num_queries(4):
-            staff.get(EVENTS)
-
-    def test_are_found_exactly(self, staff: Client, failed: Delivery) -> None:
-        for term in (failed.label, failed.event.public_id):
-            assert failed.event in staff.get(EVENTS, {"q": term}).context["cl"].result_list
-
-    def test_are_read_only(self, staff: Client, failed: Delivery) -> None:
-        assert staff.get(f"{EVENTS}add/").status_code == 403
-        assert staff.get(f"{EVENTS}{failed.event_id}/delete/").status_code == 403
-        assert staff.get(f"{EVENTS}999999/change/").status_code == 404
-        assert log_in_with("view_delivery").get(f"{EVENTS}{failed.event_id}/change/").status_code == 403

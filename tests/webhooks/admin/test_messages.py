@@ -12,6 +12,7 @@ from commerce import tokens
 from orders import couriers
 from tests.factories import NOW, confirm_order, ship_order
 from tests.webhooks.admin.conftest import log_in_with, send_all
+from tests.webhooks.admin.pages import page_of
 from webhooks import subscriptions
 from webhooks.models import Delivery, Subscription
 
@@ -25,10 +26,6 @@ def written(now: datetime) -> Subscription:
     subscription = subscriptions.start_messages(by="ann", now=now)
     subscriptions.resume(subscription, by="ann", now=now)
     return subscription
-
-
-def page_of(subscription: Subscription, verb: str = "change") -> str:
-    return f"{LIST}{subscription.pk}/{verb}/"
 
 
 def form_of(subscription: Subscription, **changes: Any) -> dict[str, Any]:

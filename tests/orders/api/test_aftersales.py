@@ -1,25 +1,17 @@
 """Returns and refunds by REST: who may call what, what is answered, and what an order then shows."""
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from orders.models import Order, Refund, Return
+from tests.caller import Caller
 from tests.factories import ask_refund, confirm_order, deliver_order, send_back, take_back
-from tests.orders.test_api import Caller
+from tests.told import Told
 
 pytestmark = pytest.mark.django_db
-
-Told = Callable[[str], list[str]]
-
-
-@pytest.fixture
-def now() -> datetime:
-    return timezone.now()
 
 
 @pytest.fixture

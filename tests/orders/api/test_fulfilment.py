@@ -1,23 +1,17 @@
 """Packing, shipping and delivering by REST: a parcel's way, and what a warehouse's own token sees of it."""
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 import pytest
-from django.utils import timezone
 
 from orders import fulfilment
 from orders.models import Order, Shipment
+from tests.caller import Caller
 from tests.factories import confirm_order, make_product, pack_order, ship_order
-from tests.orders.test_api import Caller
+from tests.told import Told
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def now() -> datetime:
-    return timezone.now()
 
 
 @pytest.fixture
@@ -33,9 +27,7 @@ def split_order(now: datetime) -> Order:
 
 
 class TestFulfilment:
-    def test_packs_ships_tracks_and_delivers(
-        self, erp: Caller, now: datetime, told: Callable[[str], list[str]]
-    ) -> None:
+    def test_packs_ships_tracks_and_delivers(self, erp: Caller, now: datetime, told: Told) -> None:
         order = confirm_order(now=now)
 
         packed = erp.post(f"fulfilment/orders/{order.public_id}/pack/", {"package_count": 2, "weight_grams": 800})

@@ -3,22 +3,16 @@
 from datetime import datetime
 
 import pytest
-from django.utils import timezone
 
 from orders import holds
 from orders.models import Hold, Order
+from tests.caller import Caller
 from tests.factories import confirm_order, make_product, pay_for, place_order
-from tests.orders.test_api import Caller
-from tests.orders.test_api_refusals import assert_refused, everything
+from tests.orders.api.refusals import assert_refused, everything
 
 pytestmark = pytest.mark.django_db
 
 HOLD = {"kind": "fraud", "reason": "Three cards in five minutes"}
-
-
-@pytest.fixture
-def now() -> datetime:
-    return timezone.now()
 
 
 @pytest.fixture
