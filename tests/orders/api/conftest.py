@@ -19,3 +19,9 @@ def anybody() -> Caller:
 @pytest.fixture
 def erp() -> Caller:
     return Caller("orders", "payments", "fulfilment", "customers")
+
+
+@pytest.fixture
+def trusted() -> Caller:
+    """Whatever it is refused, it is not for want of a scope."""
+    return Caller("orders", "payments", "fulfilment", "customers", "storefront")

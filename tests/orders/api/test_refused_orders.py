@@ -13,11 +13,6 @@ from tests.orders.api.refusals import assert_refused, everything
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def erp() -> Caller:
-    return Caller("orders", "payments", "fulfilment", "customers", "storefront")
-
-
 class TestCarts:
     @pytest.mark.parametrize(
         ("field", "value"),
@@ -61,11 +56,11 @@ class TestCarts:
             ("total_amount", "0.01"),
         ],
     )
-    def test_a_cart_that_makes_no_sense(self, erp: Caller, field: str, value: object) -> None:
+    def test_a_cart_that_makes_no_sense(self, trusted: Caller, field: str, value: object) -> None:
         make_product("MUG")
         before = everything()
 
-        answer = erp.post("orders/", put(FULL_CART, field, value))
+        answer = trusted.post("orders/", put(FULL_CART, field, value))
 
         problem = answer.json()
         assert_refused(answer, 400, "validation_error")
@@ -73,39 +68,39 @@ class TestCarts:
         assert everything() == before
 
     @pytest.mark.parametrize("body", ["[]", '"order"', "7", "null", "{", "", "[" * 5_000])
-    def test_what_is_no_object(self, erp: Caller, body: str) -> None:
-        answer = erp.client.post("/api/v1/orders/", body, "application/json", headers=erp.headers)
+    def test_what_is_no_object(self, trusted: Caller, body: str) -> None:
+        answer = trusted.client.post("/api/v1/orders/", body, "application/json", headers=trusted.headers)
 
         assert answer.status_code == 400
         assert answer["Content-Type"] == "application/problem+json"
 
     @pytest.mark.parametrize("missing", ["customer", "lines", "shipping_address", "payment"])
-    def test_what_is_left_out(self, erp: Caller, missing: str) -> None:
+    def test_what_is_left_out(self, trusted: Caller, missing: str) -> None:
         make_product("MUG")
         body = {name: value for name, value in FULL_CART.items() if name != missing}
 
-        assert_refused(erp.post("orders/", body), 400, "validation_error", missing)
+        assert_refused(trusted.post("orders/", body), 400, "validation_error", missing)
 
-    def test_thousands_of_unknown_fields(self, erp: Caller) -> None:
-        answer = erp.post("orders/", FULL_CART | {f"field_{index}": index for index in range(5_000)})
+    def test_thousands_of_unknown_fields(self, trusted: Caller) -> None:
+        answer = trusted.post("orders/", FULL_CART | {f"field_{index}": index for index in range(5_000)})
 
         assert_refused(answer, 400, "validation_error", "field_0")
         assert len(answer.json()["errors"]) == 20
 
-    def test_a_product_that_is_not_sold(self, erp: Caller) -> None:
+    def test_a_product_that_is_not_sold(self, trusted: Caller) -> None:
         make_product("MUG", is_active=False)
         before = everything()
 
-        answer = erp.post("orders/", FULL_CART)
+        answer = trusted.post("orders/", FULL_CART)
 
         assert_refused(answer, 422, "invalid_cart")
         assert answer.json()["errors"][0]["sku"] == "MUG"
         assert everything() == before
 
-    def test_the_dearest_cart_there_can_be(self, erp: Caller) -> None:
+    def test_the_dearest_cart_there_can_be(self, trusted: Caller) -> None:
         products = [make_product(f"GEM-{index}", on_hand=10_000, price_minor=10**12) for index in range(100)]
 
-        answer = erp.post(
+        answer = trusted.post(
             "orders/", FULL_CART | {"lines": [{"sku": each.sku, "quantity": 10_000} for each in products]}
         )
 
@@ -115,18 +110,18 @@ class TestCarts:
 class TestForgedIds:
     @pytest.mark.parametrize("order_id", ["1", "ord_1", "ORD_", "-1", "x" * 5_000, "%F0%9F%8D%B5", "a b"])
     @pytest.mark.parametrize("path", ["orders/{}/", "track/{}/", "customers/{}/"])
-    def test_are_not_found(self, erp: Caller, path: str, order_id: str) -> None:
+    def test_are_not_found(self, trusted: Caller, path: str, order_id: str) -> None:
         place_order()
 
-        assert_refused(erp.get(path.format(order_id)), 404, "not_found")
+        assert_refused(trusted.get(path.format(order_id)), 404, "not_found")
 
-    def test_a_row_s_own_key_is_no_id(self, erp: Caller) -> None:
+    def test_a_row_s_own_key_is_no_id(self, trusted: Caller) -> None:
         order = place_order()
 
-        assert erp.get(f"orders/{order.pk}/").status_code == 404
-        assert erp.get(f"orders/{order.number}/").status_code == 404
+        assert trusted.get(f"orders/{order.pk}/").status_code == 404
+        assert trusted.get(f"orders/{order.number}/").status_code == 404
 
-    def test_a_line_of_another_order(self, erp: Caller, now: datetime) -> None:
+    def test_a_line_of_another_order(self, trusted: Caller, now: datetime) -> None:
         make_product("MUG")
         order, other = (confirm_order(("MUG", 1), now=now) for _ in range(2))
         before = everything()
@@ -134,7 +129,7 @@ class TestForgedIds:
 
         for path in (f"orders/{order.public_id}/cancel/", f"fulfilment/orders/{order.public_id}/pack/"):
             body = {"lines": lines} | ({"reason": "x"} if "cancel" in path else {})
-            assert_refused(erp.post(path, body), 404, "not_found")
+            assert_refused(trusted.post(path, body), 404, "not_found")
         assert everything() == before
 
     @pytest.mark.parametrize(
@@ -148,11 +143,11 @@ class TestForgedIds:
             "placed_until=9999-12-31T23:59:59-14:00",
         ],
     )
-    def test_filters_that_make_no_sense(self, erp: Caller, query: str) -> None:
-        assert_refused(erp.get(f"orders/?{query}"), 400, "validation_error", query.partition("=")[0])
+    def test_filters_that_make_no_sense(self, trusted: Caller, query: str) -> None:
+        assert_refused(trusted.get(f"orders/?{query}"), 400, "validation_error", query.partition("=")[0])
 
-    def test_a_cursor_of_one_s_own_making(self, erp: Caller) -> None:
-        assert_refused(erp.get("orders/?cursor=cD1hYmM="), 404, "not_found")
+    def test_a_cursor_of_one_s_own_making(self, trusted: Caller) -> None:
+        assert_refused(trusted.get("orders/?cursor=cD1hYmM="), 404, "not_found")
 
 
 class TestCustomers:
@@ -169,6 +164,6 @@ class TestCustomers:
             ({"email": "ada@example.com", "version": 9}, "version"),
         ],
     )
-    def test_one_that_makes_no_sense(self, erp: Caller, body: dict[str, object], field: str) -> None:
-        assert_refused(erp.post("customers/", body), 400, "validation_error", field)
+    def test_one_that_makes_no_sense(self, trusted: Caller, body: dict[str, object], field: str) -> None:
+        assert_refused(trusted.post("customers/", body), 400, "validation_error", field)
         assert not Customer.objects.exists()

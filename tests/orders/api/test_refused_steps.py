@@ -14,11 +14,6 @@ from tests.orders.api.refusals import assert_refused, everything
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def erp() -> Caller:
-    return Caller("orders", "payments", "fulfilment", "customers", "storefront")
-
-
 class TestPayments:
     @pytest.mark.parametrize(
         ("field", "value"),
@@ -41,34 +36,34 @@ class TestPayments:
             ("order_id", "ord_1"),
         ],
     )
-    def test_one_that_makes_no_sense(self, erp: Caller, field: str, value: object) -> None:
+    def test_one_that_makes_no_sense(self, trusted: Caller, field: str, value: object) -> None:
         order = place_order()
         before = everything()
 
-        answer = erp.post(f"orders/{order.public_id}/payments/", CAPTURE | {field: value})
+        answer = trusted.post(f"orders/{order.public_id}/payments/", CAPTURE | {field: value})
 
         assert_refused(answer, 400, "validation_error", field)
         assert everything() == before
 
     @pytest.mark.parametrize("wrong", [{"amount": "49.89"}, {"amount": "0.00"}, {"currency": "USD"}])
-    def test_one_that_does_not_fit_the_order_is_kept_as_refused(self, erp: Caller, wrong: dict[str, str]) -> None:
+    def test_one_that_does_not_fit_the_order_is_kept_as_refused(self, trusted: Caller, wrong: dict[str, str]) -> None:
         order = place_order()
 
-        answer = erp.post(f"orders/{order.public_id}/payments/", CAPTURE | wrong)
+        answer = trusted.post(f"orders/{order.public_id}/payments/", CAPTURE | wrong)
 
         assert_refused(answer, 422, "payment_mismatch")
-        seen = erp.get(f"orders/{order.public_id}/").json()
+        seen = trusted.get(f"orders/{order.public_id}/").json()
         assert (seen["status"], seen["payment_status"], seen["paid_amount"]) == ("pending", "unpaid", "0.00")
         assert [(paid["result"], paid["failure_message"]) for paid in seen["payments"]] == [
             ("refused", answer.json()["detail"])
         ]
 
-    def test_a_reference_that_paid_for_another_order(self, erp: Caller) -> None:
+    def test_a_reference_that_paid_for_another_order(self, trusted: Caller) -> None:
         make_product("MUG")
         first, second = place_order(("MUG", 2)), place_order(("MUG", 2))
         pay_for(first, reference="ch_1")
 
-        answer = erp.post(f"orders/{second.public_id}/payments/", CAPTURE)
+        answer = trusted.post(f"orders/{second.public_id}/payments/", CAPTURE)
 
         assert_refused(answer, 422, "payment_mismatch")
         assert second.payments.get().failure_message == f"ch_1 has already paid for order {first}."
@@ -76,60 +71,60 @@ class TestPayments:
 
 
 class TestStepsOutOfTurn:
-    def test_confirming_what_is_not_paid(self, erp: Caller) -> None:
+    def test_confirming_what_is_not_paid(self, trusted: Caller) -> None:
         order = place_order()
         before = everything()
 
-        assert_refused(erp.post(f"orders/{order.public_id}/confirm/"), 409, "invalid_transition")
+        assert_refused(trusted.post(f"orders/{order.public_id}/confirm/"), 409, "invalid_transition")
         assert everything() == before
 
-    def test_a_body_where_there_is_nothing_to_say(self, erp: Caller) -> None:
+    def test_a_body_where_there_is_nothing_to_say(self, trusted: Caller) -> None:
         order = place_order(method="cod")
 
-        answer = erp.post(f"orders/{order.public_id}/confirm/", {"force": True})
+        answer = trusted.post(f"orders/{order.public_id}/confirm/", {"force": True})
 
         assert_refused(answer, 400, "validation_error", "force")
         assert Order.objects.get().status == "pending"
 
-    def test_packing_what_is_pending(self, erp: Caller) -> None:
+    def test_packing_what_is_pending(self, trusted: Caller) -> None:
         order = place_order()
         before = everything()
 
-        answer = erp.post(f"fulfilment/orders/{order.public_id}/pack/")
+        answer = trusted.post(f"fulfilment/orders/{order.public_id}/pack/")
 
         assert_refused(answer, 409, "invalid_transition")
         assert "is pending" in answer.json()["detail"]
         assert everything() == before
 
-    def test_packing_and_cancelling_more_than_there_is(self, erp: Caller, now: datetime) -> None:
+    def test_packing_and_cancelling_more_than_there_is(self, trusted: Caller, now: datetime) -> None:
         order = confirm_order(now=now)
         before = everything()
         lines = [{"line_id": order.items[0].public_id, "quantity": 3}]
 
         for path, body in (("fulfilment/orders/{}/pack/", {}), ("orders/{}/cancel/", {"reason": "x"})):
-            answer = erp.post(path.format(order.public_id), body | {"lines": lines})
+            answer = trusted.post(path.format(order.public_id), body | {"lines": lines})
             assert_refused(answer, 409, "invalid_transition")
         assert everything() == before
 
-    def test_naming_a_line_twice(self, erp: Caller, now: datetime) -> None:
+    def test_naming_a_line_twice(self, trusted: Caller, now: datetime) -> None:
         order = confirm_order(now=now)
         lines = [{"line_id": order.items[0].public_id, "quantity": 1}] * 2
 
-        answer = erp.post(f"fulfilment/orders/{order.public_id}/pack/", {"lines": lines})
+        answer = trusted.post(f"fulfilment/orders/{order.public_id}/pack/", {"lines": lines})
 
         assert_refused(answer, 400, "validation_error", "lines")
         assert not Shipment.objects.exists()
 
-    def test_cancelling_without_a_reason(self, erp: Caller) -> None:
+    def test_cancelling_without_a_reason(self, trusted: Caller) -> None:
         order = place_order()
 
-        assert_refused(erp.post(f"orders/{order.public_id}/cancel/"), 400, "validation_error", "reason")
+        assert_refused(trusted.post(f"orders/{order.public_id}/cancel/"), 400, "validation_error", "reason")
 
-    def test_cancelling_what_is_packed(self, erp: Caller, now: datetime) -> None:
+    def test_cancelling_what_is_packed(self, trusted: Caller, now: datetime) -> None:
         shipment = pack_order(now=now)
         before = everything()
 
-        answer = erp.post(f"orders/{shipment.order.public_id}/cancel/", {"reason": "too late"})
+        answer = trusted.post(f"orders/{shipment.order.public_id}/cancel/", {"reason": "too late"})
 
         assert_refused(answer, 409, "invalid_transition")
         assert everything() == before
@@ -142,31 +137,31 @@ class TestStepsOutOfTurn:
         ],
     )
     def test_moving_a_parcel_that_has_not_left(
-        self, erp: Caller, now: datetime, verb: str, body: dict[str, str]
+        self, trusted: Caller, now: datetime, verb: str, body: dict[str, str]
     ) -> None:
         shipment = pack_order(now=now)
         before = everything()
 
-        answer = erp.post(f"fulfilment/shipments/{shipment.public_id}/{verb}/", body)
+        answer = trusted.post(f"fulfilment/shipments/{shipment.public_id}/{verb}/", body)
 
         assert_refused(answer, 409, "invalid_transition")
         assert everything() == before
 
-    def test_shipping_twice(self, erp: Caller, now: datetime) -> None:
+    def test_shipping_twice(self, trusted: Caller, now: datetime) -> None:
         shipment = ship_order(now=now)
 
-        answer = erp.post(
+        answer = trusted.post(
             f"fulfilment/shipments/{shipment.public_id}/ship/", {"carrier": "UPS", "tracking_number": "2"}
         )
 
         assert_refused(answer, 409, "invalid_transition")
         assert Shipment.objects.get().carrier == "DHL"
 
-    def test_more_cash_than_is_owed(self, erp: Caller, now: datetime) -> None:
+    def test_more_cash_than_is_owed(self, trusted: Caller, now: datetime) -> None:
         shipment = ship_order(method="cod", now=now)
         before = everything()
 
-        answer = erp.post(f"fulfilment/shipments/{shipment.public_id}/deliver/", {"cod_collected_amount": "50.00"})
+        answer = trusted.post(f"fulfilment/shipments/{shipment.public_id}/deliver/", {"cod_collected_amount": "50.00"})
 
         assert_refused(answer, 422, "payment_mismatch")
         assert everything() == before
@@ -205,12 +200,12 @@ class TestParcels:
         ],
     )
     def test_a_step_that_makes_no_sense(
-        self, erp: Caller, now: datetime, verb: str, body: dict[str, object], field: str
+        self, trusted: Caller, now: datetime, verb: str, body: dict[str, object], field: str
     ) -> None:
         shipment = pack_order(now=now - timedelta(hours=1)) if verb == "ship" else ship_order(now=now)
         before = everything()
 
-        answer = erp.post(f"fulfilment/shipments/{shipment.public_id}/{verb}/", body)
+        answer = trusted.post(f"fulfilment/shipments/{shipment.public_id}/{verb}/", body)
 
         assert_refused(answer, 400, "validation_error", field)
         assert everything() == before
@@ -227,10 +222,12 @@ class TestParcels:
             ({"warehouse": "BER"}, "warehouse"),
         ],
     )
-    def test_packing_that_makes_no_sense(self, erp: Caller, now: datetime, body: dict[str, Any], field: str) -> None:
+    def test_packing_that_makes_no_sense(
+        self, trusted: Caller, now: datetime, body: dict[str, Any], field: str
+    ) -> None:
         order = confirm_order(now=now)
 
-        answer = erp.post(f"fulfilment/orders/{order.public_id}/pack/", body)
+        answer = trusted.post(f"fulfilment/orders/{order.public_id}/pack/", body)
 
         assert_refused(answer, 400, "validation_error", field)
         assert not Shipment.objects.exists()
