@@ -12,7 +12,7 @@ _running = threading.local()
 class Deadline:
     """Cuts the connection of the attempt this thread is making when its time is up.
 
-    `requests` bounds each read only: a receiver that drips a byte now and then would hold the thread for ever.
+    A time-out bounds each read only: a receiver that drips a byte now and then would hold the thread for ever.
     """
 
     def __init__(self, at: float) -> None:

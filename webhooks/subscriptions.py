@@ -27,7 +27,7 @@ MAX_URL = 2000
 MAX_HEADERS = 20
 MAX_HEADER_VALUE = 4096
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-# `requests` refuses to send a value that begins with a space.
+# Spaces around a value are no part of it: it would arrive without them.
 _VALUE = re.compile(r"([\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?)?")
 _UNPRINTABLE = re.compile(r"[\x00-\x20\x7f]")
 _OURS = re.compile(
