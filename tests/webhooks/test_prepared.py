@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
+from tests.factories import NOW
 from tests.webhooks.factories import NOWHERE, happen, make_subscription
 from webhooks import adding
 from webhooks.adding import ROWS_PER_STATEMENT, add
@@ -117,7 +118,7 @@ class TestAdd:
             assert fields_of(kept) == fields_of(row)
             assert not row._state.adding
 
-    @pytest.mark.parametrize("value", ["MUG", "", True, 0, 7, -1, 40_000, timezone.now()], ids=repr)
+    @pytest.mark.parametrize("value", ["MUG", "", True, 0, 7, -1, 40_000, NOW], ids=repr)
     def test_stores_each_kind_of_value_as_its_field_would(self, value: Any) -> None:
         fields = [field for model in apps.get_models() for field in model._meta.local_concrete_fields]
         ways = [(field, way) for field in fields if (way := adding._ways(field).get(type(value)))]
