@@ -13,6 +13,7 @@ from django.test import TransactionTestCase
 
 from tests.emptying import empty_tables
 from tests.receiver import Receiver, running_receiver
+from tests.rings import Rings, listening
 from webhooks.drain import _sender_of
 
 # Their asserts show what they compare, as those of the tests do.
@@ -56,6 +57,12 @@ def _threads_end_with_their_test() -> Iterator[None]:
     if _sender_of.cache_info().currsize:
         _sender_of(os.getpid()).close()
         _sender_of.cache_clear()
+
+
+@pytest.fixture
+def rings() -> Iterator[Rings]:
+    with listening() as heard:
+        yield heard
 
 
 @pytest.fixture

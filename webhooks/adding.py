@@ -24,17 +24,17 @@ _KEPT = (
 )
 
 
-def add(rows: Sequence[models.Model]) -> None:
+def add(rows: Sequence[models.Model], *, calling: str = "") -> None:
     """All of one model. They know then what the database has given them, such as their keys; no signal is sent.
 
-    One statement for each ROWS_PER_STATEMENT of them.
+    One statement for each ROWS_PER_STATEMENT of them. `calling` is SQL that it calls for each row.
     """
     database = here()
     for start in range(0, len(rows), ROWS_PER_STATEMENT):
         batch = rows[start : start + ROWS_PER_STATEMENT]
         addition = _addition(type(batch[0]), database.vendor)
-        for row, given in zip(batch, addition.run(batch), strict=True):
-            for field, value in zip(addition.returned, given, strict=True):
+        for row, given in zip(batch, addition.run(batch, calling), strict=True):
+            for field, value in zip(addition.returned, given, strict=False):
                 setattr(row, field.attname, value)
             row._state.adding, row._state.db = False, database.alias
 
@@ -62,8 +62,8 @@ class _Addition:
     given: Sequence["_Given"]
     returned: Sequence[models.Field[Any, Any]]
 
-    def run(self, rows: Sequence[models.Model]) -> list[tuple[Any, ...]]:
-        statement = f"{self.head} {', '.join([self.row] * len(rows))} {self.tail}"
+    def run(self, rows: Sequence[models.Model], calling: str = "") -> list[tuple[Any, ...]]:
+        statement = f"{self.head} {', '.join([self.row] * len(rows))} {self.tail}{calling and f', {calling}'}"
         database = here()
         found: list[tuple[Any, ...]] = execute(database, statement, list(self._values(rows, database))).fetchall()
         return found

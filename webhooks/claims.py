@@ -12,7 +12,9 @@ from django.db import connection, transaction
 from django.db.models import F, Q, QuerySet
 
 from webhooks import compaction, trust, turns
+from webhooks.cursors import execute, here
 from webhooks.models import SECOND, Attempt, Delivery, Subscription
+from webhooks.prepared import Reader
 from webhooks.transport import Reason
 from webhooks.turns import adapted
 
@@ -128,8 +130,7 @@ def _one_claim_at_a_time() -> None:
     plan for just these values would be better, and plans for ten times as long as it then runs.
     """
     if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute(_LOCK, [_CLAIM_LOCK])
+        execute(here(), _LOCK, [_CLAIM_LOCK])
 
 
 _LOCK = "SELECT pg_advisory_xact_lock(%s), set_config('plan_cache_mode', 'force_generic_plan', true)"
@@ -148,7 +149,7 @@ _WITH_SOMETHING_DUE = f"""
     WHERE s.state = 'active' AND (s.resting_until IS NULL OR s.resting_until <= %s) AND {_BEYOND} IS NOT NULL
 """
 _READY = """
-    SELECT s.*, (
+    SELECT {columns}, (
         SELECT count(*) FROM webhooks_delivery f WHERE f.subscription_id = s.id AND f.state = 'sending'
     ) AS sending, (
         SELECT count(*) FROM webhooks_delivery f
@@ -162,7 +163,8 @@ _READY = """
     ) AS returning_since, {beyond} AS beyond
     {with_something_due}
 """
-_READY = _READY.format(beyond=_BEYOND, with_something_due=_WITH_SOMETHING_DUE)
+_subscriptions = Reader(Subscription, "sending", "mine", "hangs", "returning_since", "beyond")
+_READY = _READY.format(columns=_subscriptions.columns_of("s"), beyond=_BEYOND, with_something_due=_WITH_SOMETHING_DUE)
 
 
 def _ready(limit: int, *, owner: str, now: datetime, threads: int | None) -> list[Any]:
@@ -173,7 +175,7 @@ def _ready(limit: int, *, owner: str, now: datetime, threads: int | None) -> lis
     moment, began_long_ago = adapted(now), adapted(now - trust.SLOW + LEASE)
     beyond, first = ([moment, place] * len(Delivery.Lane) for place in (turns.LOOK_AHEAD, 0))
     values = [owner, began_long_ago, owner, *beyond, moment, *first]
-    subscriptions: list[Any] = list(Subscription.objects.raw(_READY, values))
+    subscriptions: list[Any] = _subscriptions(_READY, values)
     random.shuffle(subscriptions)
     if threads is not None:
         trust.share_out(subscriptions, free=limit, threads=threads, now=now)
@@ -228,9 +230,8 @@ def _take(
     chosen: str, values: list[Any], subscriptions: Sequence[Subscription], *, owner: str, now: datetime
 ) -> list[Claimed]:
     """Lease what the query `chosen` finds, of these subscriptions; the oldest first."""
-    with connection.cursor() as cursor:
-        cursor.execute(_TAKE.format(chosen=chosen), [owner, adapted(now + LEASE), adapted(now), *values])
-        rows = sorted(cursor.fetchall())
+    values = [owner, adapted(now + LEASE), adapted(now), *values]
+    rows = sorted(execute(here(), _TAKE.format(chosen=chosen), values).fetchall())
     by_id = {subscription.pk: subscription for subscription in subscriptions}
     return [
         Claimed(pk, count, before, bool(resent_by), event_id, body, by_id[subscription_id])
@@ -267,9 +268,7 @@ def arrived(ids: Sequence[int], owner: str, *, status_code: int | None, now: dat
     as_one = connection.vendor == "postgresql"
     among = "= ANY(%s)" if as_one else f"IN ({', '.join(['%s'] * len(ids))})"
     values = [adapted(now), status_code, owner, *([list(ids)] if as_one else ids)]
-    with connection.cursor() as cursor:
-        cursor.execute(_ARRIVED.format(among=among), values)
-        return int(cursor.rowcount)
+    return int(execute(here(), _ARRIVED.format(among=among), values).rowcount)
 
 
 def recover_leases(now: datetime) -> int:

@@ -82,7 +82,7 @@ def look() -> None:
     now = timezone.now()
     claims.recover_leases(now)
     if claims.anything_due(now):
-        broker.ring_now()
+        broker.ring()
 
 
 def _run(timer: Timer) -> None:

@@ -188,6 +188,13 @@ def _owe(batch: Sequence[_Telling]) -> None:
     subscriptions = _saved()
     owed = [new_delivery(told.event, wants) for told in batch for wants in _who_want(told, subscriptions)]
     if owed:
+        _add(owed)
+
+
+def _add(owed: Sequence[Delivery]) -> None:
+    if connection.vendor == "postgresql":
+        add(owed, calling=broker.ringing())
+    else:
         add(owed)
         broker.ring()
 

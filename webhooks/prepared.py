@@ -44,6 +44,31 @@ class Prepared(Generic[Row]):
         return compiled.run(list(_flat(values)))
 
 
+class Reader(Generic[Row]):
+    """Rows of a model from statements that are written out, with what else these find of each: attributes so named."""
+
+    def __init__(self, model: type[Row], *others: str) -> None:
+        self.model = model
+        self.others = others
+        self.compiled: dict[str, _Compiled] = {}
+
+    def columns_of(self, table: str) -> str:
+        """What the statement selects before the others."""
+        return ", ".join(f"{table}.{field.column}" for field in self.model._meta.concrete_fields)
+
+    def __call__(self, statement: str, values: Sequence[Any]) -> list[Row]:
+        """Raises what the database raises."""
+        database = here()
+        if database.vendor not in self.compiled:
+            self.compiled[database.vendor] = _compile(self.model._default_manager.all, ())
+        make, count = self.compiled[database.vendor].row, len(self.others)
+        rows = []
+        for found in execute(database, statement, values).fetchall():
+            rows.append(row := make(found, database))
+            row.__dict__.update(zip(self.others, found[-count:], strict=True))
+        return rows
+
+
 def _shape(value: Value) -> object:
     """What the statement depends on: the number of values, or the type of the one."""
     return type(value) if isinstance(value, (int, str)) else len(value)
@@ -73,9 +98,9 @@ class _Compiled:
     def run(self, values: Sequence[Any]) -> list[Any]:
         given = [fixed if place is None else fixed(values[place]) for fixed, place in self.parameters]
         database = here()
-        return [self._row(values, database) for values in execute(database, self.sql, given).fetchall()]
+        return [self.row(values, database) for values in execute(database, self.sql, given).fetchall()]
 
-    def _row(self, found: Sequence[Any], database: BaseDatabaseWrapper) -> Any:
+    def row(self, found: Sequence[Any], database: BaseDatabaseWrapper) -> Any:
         values = list(found)
         for place, converters, expression in self.converters:
             for convert in converters:

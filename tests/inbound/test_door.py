@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 from django.test import Client
-from django_q.models import OrmQ
 
 from commerce.inbound import sources
 from commerce.models import IdempotencyRecord, InboundMessage, InboundSource
 from tests.inbound.conftest import make_source
 from tests.inbound.senders import SECRETS, Sender, load, sign, sign_by_easypost_v2
+from tests.rings import Rings
 from webhooks.transport import MASK
 
 pytestmark = pytest.mark.django_db
@@ -212,7 +212,8 @@ class TestIdentity:
 
 
 class TestRefusal:
-    def test_keeps_nothing_but_its_count_and_its_reason(self, connect: Connect) -> None:
+    @pytest.mark.django_db(transaction=True)
+    def test_keeps_nothing_but_its_count_and_its_reason(self, connect: Connect, rings: Rings) -> None:
         sender = connect("stripe")
 
         for _ in range(2):
@@ -223,7 +224,7 @@ class TestRefusal:
         assert source.refused_reason == "The signature is not that of any secret of this source."
         assert source.refused_at is not None
         assert not InboundMessage.objects.exists()
-        assert not OrmQ.objects.exists()
+        assert rings() == []
 
     def test_of_an_unknown_source(self, client: Client) -> None:
         assert refused(client.post("/api/v1/inbound/nobody/", b"{}", "application/json"), 404, "not_found")
@@ -273,14 +274,15 @@ class TestContent:
         assert (first.status_code, second.status_code) == (202, 202)
         assert not IdempotencyRecord.objects.exists()
 
-    def test_wakes_the_queue(self, connect: Connect, django_capture_on_commit_callbacks: Any) -> None:
+    @pytest.mark.django_db(transaction=True)
+    def test_wakes_the_queue(self, connect: Connect, rings: Rings) -> None:
         sender = connect("stripe")
 
-        with django_capture_on_commit_callbacks(execute=True):
-            sender.send({"id": "evt_1"})
-            sender.send({"id": "evt_1"})
+        sender.send({"id": "evt_1"})
+        heard = rings()
+        sender.send({"id": "evt_1"})
 
-        assert [waiting.key for waiting in OrmQ.objects.all()] == ["inbound"]
+        assert (heard, rings()) == (["inbound"], [])
 
 
 class TestSource:

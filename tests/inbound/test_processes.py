@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 
 import pytest
 from django.test import Client
-from django_q.models import OrmQ
 
 from commerce.models import InboundMessage
 from orders.models import TrackingUpdate
@@ -13,6 +12,7 @@ from tests.chaos.processes import run, running_cluster, wait_until
 from tests.factories import ship_order
 from tests.inbound.conftest import make_source
 from tests.inbound.senders import Sender, load
+from tests.rings import Rings
 
 pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 
@@ -43,13 +43,13 @@ def arrange() -> Callable[[], None]:
 
 
 class TestCluster:
-    def test_processes_what_a_web_process_kept_and_died(self, arrange: Callable[[], None]) -> None:
+    def test_processes_what_a_web_process_kept_and_died(self, arrange: Callable[[], None], rings: Rings) -> None:
         arrange()
 
         returned = run(POST_AND_DIE)
 
         assert returned == -9
-        assert not OrmQ.objects.filter(key="inbound").exists()
+        assert rings() == []
         assert InboundMessage.objects.get().state == "received"
         with running_cluster():
             wait_until(is_processed, what="end of the message")

@@ -2,6 +2,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
@@ -12,9 +13,10 @@ from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 
 from tests.marks import only_on
+from tests.rings import Rings
 from tests.webhooks.factories import happen, make_subscription
 from webhooks import broker
-from webhooks.broker import BELL, InstantBroker, ring
+from webhooks.broker import BELL, InstantBroker, Task, ring
 from webhooks.models import Delivery
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -22,31 +24,53 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def queue() -> Iterator[InstantBroker]:
+    """That of a cluster, which listens."""
+    with listening_cluster() as instant:
+        yield instant
+
+
+@contextmanager
+def listening_cluster() -> Iterator[InstantBroker]:
     instant = InstantBroker("commerce")
+    instant.dequeue()
     yield instant
     instant._disconnect()
 
 
-def functions(tasks: list[tuple[int, str]]) -> list[str]:
+def functions(tasks: list[Task]) -> list[str]:
     return [SignedPackage.loads(payload)["func"] for _, payload in tasks]
 
 
 class TestRing:
-    def test_many_times_in_a_transaction_puts_one_task_on_the_queue(self) -> None:
+    def test_many_times_in_a_transaction_puts_one_task_on_the_queue(self, queue: InstantBroker) -> None:
         with transaction.atomic():
             for _ in range(100):
                 ring()
-            assert not OrmQ.objects.exists()
 
-        assert OrmQ.objects.count() == 1
+        assert functions(queue.dequeue()) == ["webhooks.tasks.drain"]
+        assert queue.dequeue() == []
 
-    def test_in_many_transactions_puts_one_task_on_the_queue(self) -> None:
+    def test_in_many_transactions_puts_one_task_on_the_queue(self, queue: InstantBroker) -> None:
         make_subscription()
 
         for n in range(50):
             happen(f"sub_{n}")
 
-        assert OrmQ.objects.count() == 1
+        assert functions(queue.dequeue()) == ["webhooks.tasks.drain"]
+        assert queue.dequeue() == []
+
+    def test_waits_for_the_commit(self, rings: Rings) -> None:
+        with transaction.atomic():
+            ring()
+            heard_before = rings()
+
+        assert (heard_before, rings()) == ([], [BELL])
+
+    def test_leaves_no_more_than_one_row_behind_where_nobody_listens(self) -> None:
+        for _ in range(50):
+            ring()
+
+        assert OrmQ.objects.count() == (0 if connection.vendor == "postgresql" else 1)
 
     @only_on("sqlite", because="Elsewhere nobody waits for a turn to write.")
     def test_of_a_bell_that_rings_already_writes_nothing(self) -> None:
@@ -57,31 +81,36 @@ class TestRing:
 
         assert [statement["sql"][:6] for statement in statements] == ["SELECT"]
 
-    def test_of_a_transaction_that_is_rolled_back_is_not_heard(self) -> None:
+    def test_of_a_transaction_that_is_rolled_back_is_not_heard(self, rings: Rings) -> None:
         with transaction.atomic():
             ring()
             transaction.set_rollback(True)
 
-        assert not OrmQ.objects.exists()
+        assert rings() == []
 
-    def test_after_a_savepoint_that_was_rolled_back_is_heard(self) -> None:
+    def test_after_a_savepoint_that_was_rolled_back_is_heard(self, rings: Rings) -> None:
         with transaction.atomic():
             with transaction.atomic():
                 ring()
                 transaction.set_rollback(True)
             ring()
 
-        assert OrmQ.objects.count() == 1
+        assert rings() == [BELL]
 
     def test_while_the_last_one_is_being_answered_is_heard_again(self, queue: InstantBroker) -> None:
         ring()
-        [(first, _)] = queue.dequeue()
+        first = queue.dequeue()
 
         ring()
 
-        [(second, _)] = queue.dequeue()
-        assert second != first
+        assert functions(first) == functions(queue.dequeue()) == ["webhooks.tasks.drain"]
 
+    def test_of_one_bell_is_none_of_another(self, queue: InstantBroker) -> None:
+        ring("inbound")
+
+        assert functions(queue.dequeue()) == ["commerce.tasks.take_in"]
+
+    @only_on("sqlite", because="On PostgreSQL it is a part of the change.")
     def test_never_fails_the_change_that_has_been_committed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def fail(*_: object, **__: object) -> None:
             raise DatabaseError("the queue is away")
@@ -92,16 +121,6 @@ class TestRing:
         event = happen()
 
         assert Delivery.objects.get().event == event
-
-    def test_is_none_of_the_clusters_own_tasks(self) -> None:
-        ring()
-
-        assert OrmQ.objects.get().key == BELL
-
-    def test_asks_for_a_drain(self, queue: InstantBroker) -> None:
-        ring()
-
-        assert functions(queue.dequeue()) == ["webhooks.tasks.drain"]
 
 
 class TestDequeue:
@@ -135,7 +154,7 @@ class TestDequeue:
             queue.enqueue(str(n))
         together = threading.Barrier(4)
 
-        def take_all(_: int) -> list[int]:
+        def take_all(_: int) -> list[int | None]:
             mine = InstantBroker("commerce")
             together.wait()
             taken = []
@@ -150,7 +169,6 @@ class TestDequeue:
         assert len(taken) == len(set(taken)) == 60
 
     def test_waits_no_longer_than_a_second_for_a_task(self, queue: InstantBroker) -> None:
-        queue.dequeue()
         started = time.monotonic()
 
         assert queue.dequeue() == []
@@ -159,7 +177,7 @@ class TestDequeue:
 
     def test_outlives_a_database_that_goes_away(self, queue: InstantBroker, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(broker, "RECONNECT_S", 0.01)
-        queue.dequeue()
+        queue._looks_at = 0.0
         with monkeypatch.context() as away:
 
             def fail(*_: object) -> None:
@@ -185,7 +203,6 @@ class TestOnPostgres:
         assert [len(queue.dequeue()) for _ in range(4)] == [1, 1, 1, 0]
 
     def test_is_woken_by_a_commit(self, queue: InstantBroker) -> None:
-        queue.dequeue()
         heard: list[float] = []
 
         def ring_later() -> None:
@@ -196,7 +213,7 @@ class TestOnPostgres:
 
         caller = threading.Thread(target=ring_later)
         caller.start()
-        tasks: list[tuple[int, str]] = []
+        tasks: list[Task] = []
         while not tasks:
             tasks = queue.dequeue()
         woken = time.monotonic()
@@ -208,16 +225,60 @@ class TestOnPostgres:
 
     def test_survives_the_end_of_its_connections(self, queue: InstantBroker, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(broker, "RECONNECT_S", 0.01)
-        queue.dequeue()
-        queue.dequeue()
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
-        queue.dequeue()
+        assert queue.dequeue() == queue.dequeue() == []
 
         ring()
 
-        taken = [functions(queue.dequeue()) for _ in range(3)]
-        assert ["webhooks.tasks.drain"] in taken
+        assert functions(queue.dequeue()) == ["webhooks.tasks.drain"]
+
+    def test_is_given_a_task_whose_time_has_come_while_bells_ring(self, queue: InstantBroker) -> None:
+        soon = timezone.now() + timedelta(seconds=0.3)
+        OrmQ.objects.create(key="commerce", payload="a task", lock=soon)
+        taken: list[Task] = []
+
+        ends = time.monotonic() + 2 * broker.WAIT_S
+        while time.monotonic() < ends and "a task" not in [payload for _, payload in taken]:
+            ring()
+            taken = queue.dequeue()
+
+        assert [payload for _, payload in taken] == ["a task"]
+
+
+@only_on("postgresql", because="On SQLite there is one cluster, which polls.")
+class TestSeveralClusters:
+    @pytest.fixture
+    def second(self, queue: InstantBroker) -> Iterator[InstantBroker]:
+        with listening_cluster() as second:
+            yield second
+
+    def test_leave_the_answer_to_the_first(self, queue: InstantBroker, second: InstantBroker) -> None:
+        waits = []
+        for cluster in (queue, second):
+            ring()
+            began = time.monotonic()
+            assert functions(cluster.dequeue()) == ["webhooks.tasks.drain"]
+            waits.append(time.monotonic() - began)
+
+        assert waits[0] < broker.LATER_S <= waits[1]
+
+    def test_share_what_the_first_does_not_keep_up_with(self, queue: InstantBroker, second: InstantBroker) -> None:
+        for _ in range(20):
+            ring()
+
+        assert functions(second.dequeue()) == functions(queue.dequeue()) == ["webhooks.tasks.drain"]
+        assert second.dequeue() == queue.dequeue() == []
+
+    def test_have_another_first_when_the_first_has_ended(self, queue: InstantBroker, second: InstantBroker) -> None:
+        queue._disconnect()
+        second.dequeue()
+
+        ring()
+        began = time.monotonic()
+
+        assert functions(second.dequeue()) == ["webhooks.tasks.drain"]
+        assert time.monotonic() - began < broker.LATER_S

@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 from django.db import OperationalError
 from django.utils import timezone
-from django_q.models import OrmQ
 
+from tests.rings import Rings
 from tests.webhooks.factories import happen, make_subscription
 from webhooks import claims, clock, timers
 from webhooks.clock import Clock
@@ -71,35 +71,35 @@ def fail() -> None:
 
 
 class TestLook:
-    def test_rings_when_something_is_due_that_nobody_rang_for(self) -> None:
+    def test_rings_when_something_is_due_that_nobody_rang_for(self, rings: Rings) -> None:
         make_subscription()
         happen()
-        OrmQ.objects.all().delete()
+        rings()
 
         clock.look()
 
-        assert OrmQ.objects.get().key == "bell"
+        assert rings() == ["bell"]
 
-    def test_is_silent_when_nothing_is_due(self) -> None:
+    def test_is_silent_when_nothing_is_due(self, rings: Rings) -> None:
         make_subscription()
         happen()
-        OrmQ.objects.all().delete()
+        rings()
         Delivery.objects.update(next_attempt_at=timezone.now() + timedelta(minutes=1))
 
         clock.look()
 
-        assert not OrmQ.objects.exists()
+        assert rings() == []
 
-    def test_recovers_what_a_lost_worker_held(self) -> None:
+    def test_recovers_what_a_lost_worker_held(self, rings: Rings) -> None:
         make_subscription()
         happen()
-        OrmQ.objects.all().delete()
+        rings()
         claims.claim(1, owner="w1", now=timezone.now())
         Delivery.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
 
         clock.look()
 
-        assert OrmQ.objects.get().key == "bell"
+        assert rings() == ["bell"]
         assert Attempt.objects.get().reason == "worker_lost"
 
 

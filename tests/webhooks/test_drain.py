@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from django.db import DataError, OperationalError
 from django.db.backends.utils import CursorWrapper
-from django_q.models import OrmQ
 from standardwebhooks.webhooks import Webhook
 
 from tests import receiver as misbehaving
 from tests.receiver import Answer, Receiver, running_receiver
+from tests.rings import Rings
 from tests.webhooks.factories import crank, happen, happen_often, make_due, make_subscription
 from webhooks import claims, delivery
 from webhooks import drain as drain_module
@@ -204,7 +204,7 @@ class TestIsolation:
 
 
 class TestRing:
-    def test_of_a_slow_answer_starts_what_waited_for_it(self, receiver: Receiver) -> None:
+    def test_of_a_slow_answer_starts_what_waited_for_it(self, receiver: Receiver, rings: Rings) -> None:
         make_subscription(receiver.url)
         receiver.answers = [Answer(delay_s=1.5)]
         happen("sub_1")
@@ -212,11 +212,11 @@ class TestRing:
 
         drain()
         assert sender().in_flight == 1
-        OrmQ.objects.all().delete()
+        rings()
         while sender().in_flight:
             time.sleep(0.02)
 
-        assert OrmQ.objects.count() == 1
+        assert rings() == ["bell"]
         drain()
         assert len(receiver.received) == 2
         crank()

@@ -7,9 +7,9 @@ from decimal import Decimal
 import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
-from django_q.models import OrmQ
 from rest_framework import serializers
 
+from tests.rings import Rings
 from tests.webhooks.factories import happen, make_subscription
 from webhooks import subscriptions
 from webhooks.catalogue import API_VERSION, EventType, Subject
@@ -203,29 +203,30 @@ class TestEmit:
         assert Delivery.objects.count() == 20
 
     @pytest.mark.django_db(transaction=True)
-    def test_wakes_the_cluster_only_when_it_has_committed(self, now: datetime) -> None:
+    def test_wakes_the_cluster_only_when_it_has_committed(self, now: datetime, rings: Rings) -> None:
         make_subscription()
         with transaction.atomic():
             emit(TEST, ping("sub_1", now))
-            assert not OrmQ.objects.exists()
+            heard_before = rings()
 
-        assert OrmQ.objects.count() == 1
+        assert (heard_before, rings()) == ([], ["bell"])
 
     @pytest.mark.django_db(transaction=True)
-    def test_leaves_nothing_behind_when_it_is_rolled_back(self, now: datetime) -> None:
+    def test_leaves_nothing_behind_when_it_is_rolled_back(self, now: datetime, rings: Rings) -> None:
         make_subscription()
 
         with transaction.atomic():
             emit(TEST, ping("sub_1", now))
             transaction.set_rollback(True)
 
-        for model in (Event, Delivery, EventSequence, OrmQ):
+        for model in (Event, Delivery, EventSequence):
             assert not model._default_manager.exists()
+        assert rings() == []
 
     @pytest.mark.django_db(transaction=True)
-    def test_lets_nobody_wake_for_an_event_nobody_wants(self) -> None:
+    def test_lets_nobody_wake_for_an_event_nobody_wants(self, rings: Rings) -> None:
         make_subscription(event_types=["order.*"])
 
         happen("sub_1")
 
-        assert not OrmQ.objects.exists()
+        assert rings() == []

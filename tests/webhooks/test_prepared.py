@@ -17,7 +17,7 @@ from tests.webhooks.factories import NOWHERE, happen, make_subscription
 from webhooks import adding
 from webhooks.adding import ROWS_PER_STATEMENT, add
 from webhooks.models import Delivery, Event, Subscription
-from webhooks.prepared import LONGEST, Prepared
+from webhooks.prepared import LONGEST, Prepared, Reader
 
 pytestmark = pytest.mark.django_db
 
@@ -94,6 +94,20 @@ class TestPrepared:
 
         with pytest.raises(ValueError, match="takes each value as a parameter"):
             Prepared(lambda count: Event.objects.order_by("pk")[:count])(1)
+
+
+class TestReader:
+    def test_gives_the_rows_the_orm_gives_with_what_else_was_found(self) -> None:
+        make_subscription(name="One", headers={"x-key": "s3cret"})
+        make_subscription(name="Two", conditions=[])
+        read = Reader(Subscription, "shout", "number")
+        select = f"SELECT {read.columns_of('s')}, upper(s.name), %s"
+
+        rows: list[Any] = read(f"{select} FROM webhooks_subscription s ORDER BY s.id", [7])
+
+        assert [(row.shout, row.number) for row in rows] == [("ONE", 7), ("TWO", 7)]
+        found = [{name: value for name, value in fields_of(row).items() if name not in read.others} for row in rows]
+        assert found == [fields_of(row) for row in Subscription.objects.order_by("id")]
 
 
 class TestAdd:
