@@ -13,7 +13,7 @@ APPS := commerce orders inventory webhooks
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: up demo test check chaos bench lock clean
+.PHONY: up demo test check chaos chaos-short bench lock clean
 
 up: .venv/ready
 	$(DEVELOPMENT) $(BIN)/python manage.py up --demo
@@ -35,6 +35,10 @@ check: .venv/ready-dev
 
 chaos: .venv/ready-dev
 	$(BIN)/python -m tests.chaos --seconds $(STORM_S)
+
+# A minute of it in all.
+chaos-short: .venv/ready-dev
+	$(BIN)/python -m tests.chaos --seconds 30 --together
 
 bench: .venv/ready-dev
 	$(BIN)/python -m benchmarks

@@ -6,7 +6,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Self
 
 from tests.postgres import running_postgres
@@ -14,9 +16,12 @@ from tests.postgres import running_postgres
 # How a page looks, what a browser makes of a form, and what brings a database of its own, do not depend on ours. The
 # walks through the whole shop, and the pages that its events move, are for both.
 ONCE_IS_ENOUGH = ["-m", "not once"]
-# Of what runs once, the looks of all pages take longest. They wait for whichever database is through first: as many
-# processors are at work to the end, and never do more than two runs share them, for which the deadlines are made.
+# Never do more runs share the processors: the deadlines are made for so many.
+AT_ONCE = 2
+# Of what runs once, the looks of all pages take longest. A half of them waits for each database to be through: as many
+# processors are at work to the end.
 LOOKS = "tests/browser/test_pages.py"
+HALVES = {"The looks of pages lived in": "full_ones", "The looks of all others": "not full_ones"}
 _FAULTS = re.compile(rb"^=+ (?:FAILURES|ERRORS) =+$", re.MULTILINE)
 
 
@@ -35,6 +40,9 @@ class Run:
         self._process = subprocess.Popen(
             self._command, env=self._environment, stdout=self._said, stderr=subprocess.STDOUT
         )
+
+    def is_at_work(self) -> bool:
+        return self._process is not None and self._process.poll() is None
 
     def has_ended(self) -> bool:
         return self._process is not None and self._process.poll() is not None
@@ -78,40 +86,35 @@ def _print(said: bytes) -> None:
     sys.stdout.flush()
 
 
-def complete(on_sqlite: Run, on_postgres: Run, looks: Run | None) -> list[Run]:
-    """Run them two at a time. The first is told as it goes, the others when all are through."""
-    announce(on_sqlite.name)
-    on_postgres.start()
-    on_sqlite.start()
-    if looks:
-        _follow(on_sqlite, until=lambda: on_sqlite.has_ended() or on_postgres.has_ended())
-        looks.start()
-    _follow(on_sqlite, until=on_sqlite.has_ended)
-    others = [on_postgres, *([looks] if looks else [])]
+def complete(runs: Sequence[Run]) -> None:
+    """AT_ONCE of them at a time, in their order. The first is told as it goes, the others when all are through."""
+    first, *others = runs
+    announce(first.name)
+    waiting = deque(runs)
+    while not all(run.has_ended() for run in runs):
+        if waiting and sum(run.is_at_work() for run in runs) < AT_ONCE:
+            waiting.popleft().start()
+        time.sleep(0.2)
+        first.tell()
     for run in others:
-        run.code()
         announce(run.name)
         run.tell()
-    return [on_sqlite, *others]
-
-
-def _follow(run: Run, *, until: Callable[[], bool]) -> None:
-    while not until():
-        time.sleep(0.2)
-        run.tell()
-    run.tell()
 
 
 def main(arguments: list[str]) -> int:
     embedded = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
-    with (
-        running_postgres(durable=False) as url,
-        # Whoever names tests wants those alone.
-        Run("SQLite", arguments or [f"--ignore={LOOKS}"], embedded) as on_sqlite,
-        Run("PostgreSQL", [*ONCE_IS_ENOUGH, *arguments], {**os.environ, "DATABASE_URL": url}) as on_postgres,
-        Run("The looks of all pages", [LOOKS], embedded) as looks,
-    ):
-        runs = complete(on_sqlite, on_postgres, None if arguments else looks)
+    with ExitStack() as stack:
+        url = stack.enter_context(running_postgres(durable=False))
+        runs = [
+            Run("SQLite", arguments or [f"--ignore={LOOKS}"], embedded),
+            Run("PostgreSQL", [*ONCE_IS_ENOUGH, *arguments], {**os.environ, "DATABASE_URL": url}),
+        ]
+        if not arguments:
+            # Whoever names tests wants those alone.
+            runs += [Run(name, [LOOKS, "-k", which], embedded) for name, which in HALVES.items()]
+        for run in runs:
+            stack.enter_context(run)
+        complete(runs)
         failed = [run for run in runs if run.code()]
         # Once more: whoever has the end of all this alone, as a log of CI may keep it, is to know what is wrong.
         for run in failed:

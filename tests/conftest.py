@@ -15,9 +15,15 @@ from tests.emptying import empty_tables
 from tests.receiver import Receiver, running_receiver
 from tests.rings import Rings, listening
 from webhooks.drain import _sender_of
+from webhooks.garbage import collect_seldom
 
 # Their asserts show what they compare, as those of the tests do.
 pytest.register_assert_rewrite("tests.caller", "tests.orders.api.refusals", "tests.orders.invariants")
+
+
+def pytest_collection_finish() -> None:
+    """Looking through everything for cycles, as often as Python does by default, is an eighth of the suite's time."""
+    collect_seldom()
 
 
 @pytest.fixture(scope="session")

@@ -31,13 +31,28 @@ def main() -> int:
     parser = argparse.ArgumentParser("python -m tests.chaos", description=__doc__)
     parser.add_argument("--seconds", type=float, default=SECONDS, help="how long the storm lasts on each database")
     parser.add_argument("--seed", default=secrets.token_hex(4), help="repeats the choices of a run")
-    parser.add_argument("--database", choices=DATABASES, help="without it: both")
+    parser.add_argument("--database", choices=DATABASES, help="without it: one after the other")
+    parser.add_argument("--together", action="store_true", help="both at the same time, which is as hard on neither")
     wishes = parser.parse_args()
     if wishes.database:
         return one(wishes.database, seconds=wishes.seconds, seed=wishes.seed)
     # Each in a process of its own: Django knows one database for all its life.
     command = [sys.executable, "-m", "tests.chaos", "--seconds", str(wishes.seconds), "--seed", wishes.seed]
+    if wishes.together:
+        return _together(command)
     return max([subprocess.run([*command, "--database", kind], check=False).returncode for kind in DATABASES])
+
+
+def _together(command: list[str]) -> int:
+    """What each says is told when it has ended."""
+    running = [
+        subprocess.Popen([*command, "--database", kind], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        for kind in DATABASES
+    ]
+    for process in running:
+        sys.stdout.buffer.write(process.communicate()[0])
+        sys.stdout.flush()
+    return max(process.returncode for process in running)
 
 
 def one(kind: str, *, seconds: float, seed: str) -> int:
