@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 PATH = Path(__file__).with_name("results.md")
-HEAD = ("figure", "measured", "bar", "reached", "when (UTC), load before")
+HEAD = ("figure", "measured", "bar", "reached", "when (UTC), load before, machine")
 
 Row = tuple[str, ...]
 
 
-def stamp(load: float) -> str:
-    return f"{datetime.now(UTC):%Y-%m-%d %H:%M}, {load:.1f}"
+def stamp(load: float, machine: str) -> str:
+    return f"{datetime.now(UTC):%Y-%m-%d %H:%M}, {load:.1f}, {machine}"
 
 
 def read() -> dict[str, Row]:
@@ -21,7 +21,7 @@ def read() -> dict[str, Row]:
     return {row[0]: row for row in rows[2:] if len(row) == len(HEAD)}
 
 
-def write(machine: str, rows: Iterable[Row]) -> None:
+def write(rows: Iterable[Row]) -> None:
     table = [HEAD, ("---",) * len(HEAD), *rows]
-    head = f"# Results\n\nEach figure as it was measured last, by `make bench` or a part of it, on {machine}.\n\n"
+    head = "# Results\n\nEach figure as it was measured last, by `make bench` or a part of it.\n\n"
     PATH.write_text(head + "".join(f"| {' | '.join(row)} |\n" for row in table))
