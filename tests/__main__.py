@@ -96,6 +96,8 @@ def complete(runs: Sequence[Run]) -> None:
             waiting.popleft().start()
         time.sleep(0.2)
         first.tell()
+    # What it said between the last look and its end.
+    first.tell()
     for run in others:
         announce(run.name)
         run.tell()

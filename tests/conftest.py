@@ -22,7 +22,7 @@ pytest.register_assert_rewrite("tests.caller", "tests.orders.api.refusals", "tes
 
 
 def pytest_collection_finish() -> None:
-    """Looking through everything for cycles, as often as Python does by default, is an eighth of the suite's time."""
+    """Looking for cycles as often as Python does by default is an eighth of the time that the admin's tests take."""
     collect_seldom()
 
 

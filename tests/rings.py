@@ -3,16 +3,17 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import connection
 from django_q.models import OrmQ
 
-from webhooks.broker import _Listener
+from webhooks.broker import CHANNEL
 
 
 @dataclass
 class Rings:
-    listener: _Listener | None
+    listener: Any
 
     def __call__(self) -> list[str]:
         """The bells that rang since it was asked last, each once."""
@@ -21,8 +22,9 @@ class Rings:
             OrmQ.objects.all().delete()
             return keys
         # The answer to any statement comes behind what the connection was notified of before.
-        self.listener._execute("SELECT 1")
-        return list(dict.fromkeys(self.listener._notified(0)))
+        with self.listener.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        return list(dict.fromkeys(heard.payload for heard in self.listener.connection.notifies(timeout=0)))
 
 
 @contextmanager
@@ -30,6 +32,8 @@ def listening() -> Iterator[Rings]:
     if connection.vendor != "postgresql":
         yield Rings(None)
         return
-    listener = _Listener()
+    listener = connection.copy()
+    with listener.cursor() as cursor:
+        cursor.execute(f"LISTEN {CHANNEL}")
     yield Rings(listener)
     listener.close()

@@ -34,7 +34,7 @@ def add(rows: Sequence[models.Model], *, calling: str = "") -> None:
         batch = rows[start : start + ROWS_PER_STATEMENT]
         addition = _addition(type(batch[0]), database.vendor)
         for row, given in zip(batch, addition.run(batch, calling), strict=True):
-            for field, value in zip(addition.returned, given, strict=False):
+            for field, value in zip(addition.returned, given, strict=not calling):
                 setattr(row, field.attname, value)
             row._state.adding, row._state.db = False, database.alias
 
@@ -63,7 +63,8 @@ class _Addition:
     returned: Sequence[models.Field[Any, Any]]
 
     def run(self, rows: Sequence[models.Model], calling: str = "") -> list[tuple[Any, ...]]:
-        statement = f"{self.head} {', '.join([self.row] * len(rows))} {self.tail}{calling and f', {calling}'}"
+        tail = f"{self.tail}, {calling}" if calling else self.tail
+        statement = f"{self.head} {', '.join([self.row] * len(rows))} {tail}"
         database = here()
         found: list[tuple[Any, ...]] = execute(database, statement, list(self._values(rows, database))).fetchall()
         return found

@@ -32,7 +32,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=SECONDS, help="how long the storm lasts on each database")
     parser.add_argument("--seed", default=secrets.token_hex(4), help="repeats the choices of a run")
     parser.add_argument("--database", choices=DATABASES, help="without it: one after the other")
-    parser.add_argument("--together", action="store_true", help="both at the same time, which is as hard on neither")
+    parser.add_argument("--together", action="store_true", help="both at the same time, each then doing half as much")
     wishes = parser.parse_args()
     if wishes.database:
         return one(wishes.database, seconds=wishes.seconds, seed=wishes.seed)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
+from django.db import connection
 from django.test import Client
 
 from commerce.models import InboundMessage
@@ -16,14 +17,18 @@ from tests.rings import Rings
 
 pytestmark = [pytest.mark.processes, pytest.mark.django_db(transaction=True)]
 
-# A web process that is killed between the commit of the message and the ring of its bell.
+# A web process that is killed right after the commit of the message.
 POST_AND_DIE = """
 import os, signal
 from datetime import datetime, UTC
 from django.test import Client
 from commerce.inbound import inbox
 from tests.inbound.senders import Sender, load
-inbox.broker.ring = lambda bell: inbox.transaction.on_commit(lambda: os.kill(os.getpid(), signal.SIGKILL))
+ring = inbox.broker.ring
+def die_and_ring(bell):
+    inbox.transaction.on_commit(lambda: os.kill(os.getpid(), signal.SIGKILL))
+    ring(bell)
+inbox.broker.ring = die_and_ring
 Sender(Client(), "aftership", int(datetime.now(UTC).timestamp())).send(load("aftership_tracking_update"))
 """
 
@@ -49,7 +54,8 @@ class TestCluster:
         returned = run(POST_AND_DIE)
 
         assert returned == -9
-        assert rings() == []
+        # On PostgreSQL the wake-up is a part of the commit. Nobody is there to hear it.
+        assert rings() == (["inbound"] if connection.vendor == "postgresql" else [])
         assert InboundMessage.objects.get().state == "received"
         with running_cluster():
             wait_until(is_processed, what="end of the message")

@@ -32,7 +32,9 @@ def queue() -> Iterator[InstantBroker]:
 @contextmanager
 def listening_cluster() -> Iterator[InstantBroker]:
     instant = InstantBroker("commerce")
-    instant.dequeue()
+    with pytest.MonkeyPatch.context() as at_once:
+        at_once.setattr(broker, "WAIT_S", 0.0)
+        instant.dequeue()
     yield instant
     instant._disconnect()
 
@@ -251,6 +253,10 @@ class TestOnPostgres:
 
 @only_on("postgresql", because="On SQLite there is one cluster, which polls.")
 class TestSeveralClusters:
+    @pytest.fixture(autouse=True)
+    def _later_is_longer_than_a_machine_is_slow(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(broker, "LATER_S", 0.5)
+
     @pytest.fixture
     def second(self, queue: InstantBroker) -> Iterator[InstantBroker]:
         with listening_cluster() as second:
