@@ -107,9 +107,15 @@ class _Coming:
         self.response = response
         headers = urllib3.HTTPHeaderDict(response.headers.items())
         self.unpacked = urllib3.HTTPResponse(response, headers, preload_content=False, original_response=response)
+        self.is_broken = False
 
     def read(self, limit: int) -> bytes:
-        return self.unpacked.read(limit, decode_content=True)
+        try:
+            return self.unpacked.read(limit, decode_content=True)
+        except BaseException:
+            # urllib3 closes a broken response, and http.client tells that from one read to its end by nothing.
+            self.is_broken = True
+            raise
 
     def is_read(self) -> bool:
-        return self.response.isclosed() and not self.response.will_close
+        return self.response.isclosed() and not self.response.will_close and not self.is_broken

@@ -54,6 +54,21 @@ class TestConnection:
 
         assert [received.connection for received in receiver.received] == [1, 2]
 
+    @pytest.mark.parametrize(
+        "broken",
+        [
+            pytest.param(b"transfer-encoding: chunked\r\n\r\nnot a size\r\n", id="from its start"),
+            pytest.param(b"transfer-encoding: chunked\r\n\r\n2\r\nok\r\nnot a size\r\n", id="after some of it"),
+            pytest.param(b"content-length: 5\r\ncontent-encoding: gzip\r\n\r\nplain", id="packed"),
+        ],
+    )
+    def test_is_not_kept_after_a_broken_body(self, receiver: Receiver, broken: bytes) -> None:
+        # The receiver leaves it open: whatever it says next would be taken for an answer to the next request.
+        answered(receiver, Wire([misbehaving.OK_HEAD + broken, 60.0]))
+        post(receiver.url)
+
+        assert [received.connection for received in receiver.received] == [1, 2]
+
     def test_that_the_receiver_closed_is_replaced(self, receiver: Receiver) -> None:
         answered(receiver, Wire([misbehaving.OK_HEAD + b"content-length: 2\r\n\r\nok"]))
         time.sleep(0.05)
