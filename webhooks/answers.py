@@ -4,7 +4,7 @@ import io
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from http.client import NO_CONTENT, HTTPResponse
+from http.client import NO_CONTENT, NOT_MODIFIED, HTTPResponse
 from typing import Protocol
 
 import urllib3
@@ -16,6 +16,8 @@ _HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00-\x08\x0a-\x1
 # Their words change where the body ends, how it is read, or what becomes of the connection.
 _FRAMING = {"transfer-encoding", "content-encoding", "connection", "upgrade", "trailer"}
 _KEPT = ("connection", "keep-alive")
+# These have no body, whatever is said of its length: what follows on the connection is something else.
+_BODILESS = {NO_CONTENT, NOT_MODIFIED}
 
 
 class Body(Protocol):
@@ -80,8 +82,9 @@ def _header(line: bytes) -> tuple[str, str] | None:
 
 
 def _is_whole(answer: Answer, received: int) -> bool:
-    lengths = [value for name, value in answer.headers if name.lower() == "content-length"]
-    return lengths == [str(received)] or (answer.status == NO_CONTENT and not lengths and not received)
+    if answer.status in _BODILESS:
+        return not received
+    return [value for name, value in answer.headers if name.lower() == "content-length"] == [str(received)]
 
 
 def _any(stream: io.BufferedReader) -> Answer:
@@ -106,7 +109,9 @@ class _Coming:
     def __init__(self, response: HTTPResponse) -> None:
         self.response = response
         headers = urllib3.HTTPHeaderDict(response.headers.items())
-        self.unpacked = urllib3.HTTPResponse(response, headers, preload_content=False, original_response=response)
+        self.unpacked = urllib3.HTTPResponse(
+            response, headers, status=response.status, preload_content=False, original_response=response
+        )
         self.is_broken = False
 
     def read(self, limit: int) -> bytes:
