@@ -49,9 +49,7 @@ def after(cursor: str, *, types: Iterable[str] = (), subject: str = "", limit: i
 
     `types` are names or groups, as a subscription's; none: all. Raises CursorGone.
     """
-    events = _settled()
-    if cursor != FROM_ZERO:
-        events = events.filter(GreaterThan(_Place("position", "id"), _place_of(cursor)))
+    events = _settled_after(cursor)
     if patterns := list(types):
         events = events.filter(type__in=_names(patterns))
     if subject:
@@ -59,9 +57,13 @@ def after(cursor: str, *, types: Iterable[str] = (), subject: str = "", limit: i
     return list(events.order_by("position", "id")[:limit])
 
 
-def newest() -> str:
-    """The cursor after which only what has yet to happen comes."""
-    return _settled().order_by("-position", "-id").values_list("public_id", flat=True).first() or FROM_ZERO
+def newest(*, since: str = FROM_ZERO) -> str:
+    """The cursor after which only what has yet to happen comes; `since` where nothing comes after that.
+
+    Raises CursorGone. Whoever was told of an event by a webhook may go on after one that is not settled yet.
+    """
+    newest_first = _settled_after(since).order_by("-position", "-id")
+    return newest_first.values_list("public_id", flat=True).first() or since
 
 
 def resettle() -> None:
@@ -81,8 +83,11 @@ def _names(patterns: list[str]) -> list[str]:
     return [kind.name for kind in catalogue.all_types() if catalogue.matches(patterns, kind.name)]
 
 
-def _settled() -> models.QuerySet[Event]:
-    return Event.objects.filter(position__lt=_Horizon())
+def _settled_after(cursor: str) -> models.QuerySet[Event]:
+    settled = Event.objects.filter(position__lt=_Horizon())
+    if cursor == FROM_ZERO:
+        return settled
+    return settled.filter(GreaterThan(_Place("position", "id"), _place_of(cursor)))
 
 
 def _place_of(cursor: str) -> _Place:

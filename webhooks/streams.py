@@ -60,7 +60,9 @@ class Feed:
 
     def since(self, position: str) -> Page:
         # Read first: up to here, nothing is left that could be wanted, though nothing of it may have been.
-        newest = feed.newest()
+        newest = feed.newest(since=position)
+        if newest == position:
+            return Page(position)
         events = feed.after(position, types=self.types, subject=self.about, limit=EVENTS_AT_ONCE)
         frames = b"".join(frame(event.public_id, event.body) for event in events)
         return Page(events[-1].public_id if events else newest, frames, is_full=len(events) == EVENTS_AT_ONCE)

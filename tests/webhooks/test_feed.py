@@ -11,9 +11,10 @@ from django.test.utils import CaptureQueriesContext
 
 from tests.marks import only_on
 from tests.webhooks.factories import happen
-from webhooks import feed
+from webhooks import feed, streams
 from webhooks.events import FAILING, TEST
 from webhooks.feed import FROM_ZERO, CursorGone
+from webhooks.hub import Page
 from webhooks.models import Event
 
 # On PostgreSQL what a transaction has not yet committed is not in the feed, not even in its own.
@@ -96,6 +97,12 @@ class TestNewest:
     def test_is_zero_while_nothing_has_happened(self) -> None:
         assert feed.newest() == FROM_ZERO
 
+    def test_is_where_one_stands_while_nothing_else_happens(self) -> None:
+        happen()
+        cursor = happen().public_id
+
+        assert feed.newest(since=cursor) == cursor
+
 
 @on_postgresql
 class TestLateCommits:
@@ -147,6 +154,18 @@ class TestLateCommits:
             happen("sub_1")
 
         assert [event.sequence for event in feed.after(FROM_ZERO, subject="sub_1", limit=10)] == [1, 2]
+
+    def test_takes_no_reader_back_who_knows_of_more_than_is_settled(self) -> None:
+        """A webhook tells of an event at once, and a stream can be asked to go on after it."""
+        happen("sub_1")
+        with transaction.atomic():
+            happen("sub_early")
+            known = in_a_thread(lambda: happen("sub_1")).public_id
+            meanwhile = in_a_thread(lambda: streams.Feed().since(known))
+        later = happen("sub_1")
+
+        assert meanwhile == Page(known)
+        assert streams.Feed().since(known).position == later.public_id
 
     def test_nothing_waits_once_every_transaction_has_ended(self) -> None:
         """Not even an event whose transaction ended before a younger one did."""
