@@ -12,6 +12,8 @@ STORM_S := 150
 APPS := commerce orders inventory webhooks
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+# Images of containers forbid to keep what was compiled; hundreds of processes would compile it again each.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: up demo test check chaos chaos-short bench lock clean
 

@@ -4,6 +4,8 @@ from functools import cache
 
 from django.db import connection, transaction
 
+from webhooks.cursors import execute, here
+
 # As the migrations left them.
 KEPT = {"auth_permission", "django_content_type"}
 
@@ -14,8 +16,7 @@ def empty_tables(_: object) -> None:
     Django truncates every table instead, for which PostgreSQL makes new files, and makes all permissions anew.
     """
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(_which_have_rows())
-        for (table,) in cursor.fetchall():
+        for (table,) in execute(here(), _which_have_rows(), []).fetchall():
             cursor.execute(f'DELETE FROM "{table}"')  # noqa: S608 (the names are our own)
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from commerce.processes import free_port
 from commerce.sharing import Port
+from tests.chaos.processes import wait_until
 
 pytestmark = pytest.mark.once
 
@@ -32,10 +33,12 @@ def kept() -> Iterator[ExitStack]:
 
 
 def join(port: Port, kept: ExitStack) -> Server:
-    """A server that is ready."""
+    """A server that is ready, and known to be."""
+    known = set(port._open)
     server = kept.enter_context(port.share())
     server.settimeout(5)
     server.send(b"r")
+    wait_until(lambda: port._open.keys() - known, what="word of it at the port", timeout_s=5)
     return server
 
 
