@@ -1,6 +1,7 @@
 """Connections of urllib3 to checked addresses only, which the deadline of an attempt can cut."""
 
 import os
+import re
 import socket
 import time
 import weakref
@@ -17,6 +18,11 @@ from webhooks.answers import Answer
 
 CONNECT_TIMEOUT_S = 5.0
 ADDRESSES_TRIED = 8
+# How long a connection may have been idle and still be used. Receivers end theirs, many after 5 s, and some say when:
+# what is sent in that moment fails.
+IDLE_S = 4.0
+_IDLE_SAID = re.compile(r"\btimeout=(\d{1,5})\b", re.IGNORECASE)
+_OF_WHAT_IS_SAID = 0.8
 
 
 class NoConnection(OSError):
@@ -36,6 +42,7 @@ class Checked:
 
     encrypted = False
     wire: socket.socket | None = None
+    usable_until = 0.0
 
     def _new_conn(self) -> socket.socket:
         ends = time.monotonic() + CONNECT_TIMEOUT_S
@@ -76,10 +83,12 @@ class Checked:
         finally:
             if answer is None or not answer.body.is_read():
                 self.close()
+            else:
+                self.usable_until = time.monotonic() + _idle_s(answer)
 
     def _ask(self, request: bytes, *, timeout_s: float) -> Answer:
         """Head and body in one packet: two would wake the receiver twice."""
-        if not self.is_connected:
+        if time.monotonic() > self.usable_until or not self.is_connected:
             # Or the receiver says what nobody asked for.
             self.close()
             self.connect()
@@ -108,6 +117,11 @@ class Checked:
         if self.wire is not None:
             self.wire.close()
             self.wire = None
+
+
+def _idle_s(answer: Answer) -> float:
+    said = _IDLE_SAID.search(answer.header("keep-alive") or "")
+    return int(said[1]) * _OF_WHAT_IS_SAID if said else IDLE_S
 
 
 class CheckedHTTP(Checked, HTTPConnection):

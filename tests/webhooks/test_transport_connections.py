@@ -69,6 +69,34 @@ class TestConnection:
 
         assert [received.connection for received in receiver.received] == [1, 2]
 
+    @pytest.mark.parametrize(
+        ("said", "is_kept"),
+        [
+            ({"keep-alive": "timeout=1, max=100"}, False),
+            ({"Keep-Alive": "max=100, Timeout=5"}, True),
+            ({"keep-alive": "timeout=soon"}, True),
+            ({}, True),
+        ],
+    )
+    def test_is_not_used_when_the_receiver_may_be_ending_it(
+        self, receiver: Receiver, said: dict[str, str], is_kept: bool
+    ) -> None:
+        answered(receiver, Answer(headers=said))
+        time.sleep(0.9)
+        post(receiver.url)
+
+        assert [received.connection for received in receiver.received] == [1, 1 if is_kept else 2]
+
+    def test_is_not_used_after_the_time_that_most_receivers_leave_it_open(
+        self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(connections, "IDLE_S", 0.05)
+        post(receiver.url)
+        time.sleep(0.1)
+        post(receiver.url)
+
+        assert [received.connection for received in receiver.received] == [1, 2]
+
     def test_that_the_receiver_closed_is_replaced(self, receiver: Receiver) -> None:
         answered(receiver, Wire([misbehaving.OK_HEAD + b"content-length: 2\r\n\r\nok"]))
         time.sleep(0.05)
