@@ -12,7 +12,7 @@ STORM_S := 150
 APPS := commerce orders inventory webhooks
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
-# Images of containers forbid to keep what was compiled; hundreds of processes would compile it again each.
+# Container images often set it. Each of the many processes that the suite starts would compile our modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: up demo test check chaos chaos-short bench lock clean

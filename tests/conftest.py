@@ -36,7 +36,7 @@ def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> No
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _tables_are_emptied_at_little_cost() -> None:
+def _tests_that_commit_cost_little() -> None:
     TransactionTestCase._fixture_teardown = empty_tables  # type: ignore[attr-defined]
     # A new connection knows no table yet: all that PostgreSQL first learns of them takes it 20 ms.
     TransactionTestCase._should_reload_connections = lambda _: False  # type: ignore[attr-defined]

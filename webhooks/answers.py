@@ -118,7 +118,7 @@ class _Coming:
         try:
             return self.unpacked.read(limit, decode_content=True)
         except BaseException:
-            # urllib3 closes a broken response, and http.client tells that from one read to its end by nothing.
+            # urllib3 closes a broken response, which then looks like one that was read to its end.
             self.is_broken = True
             raise
 

@@ -18,11 +18,11 @@ from webhooks.answers import Answer
 
 CONNECT_TIMEOUT_S = 5.0
 ADDRESSES_TRIED = 8
-# How long a connection may have been idle and still be used. Receivers end theirs, many after 5 s, and some say when:
-# what is sent in that moment fails.
+# For how long an idle connection may be used again. Receivers end theirs, many after 5 s, and some say when, in
+# `Keep-Alive`: what is sent in that very moment fails. So it is given up a little earlier.
 IDLE_S = 4.0
-_IDLE_SAID = re.compile(r"\btimeout=(\d{1,5})\b", re.IGNORECASE)
-_OF_WHAT_IS_SAID = 0.8
+_TIMEOUT = re.compile(r"\btimeout=(\d{1,5})\b", re.IGNORECASE)
+_SAFE_PART = 0.8
 
 
 class NoConnection(OSError):
@@ -42,6 +42,7 @@ class Checked:
 
     encrypted = False
     wire: socket.socket | None = None
+    # By the monotonic clock.
     usable_until = 0.0
 
     def _new_conn(self) -> socket.socket:
@@ -89,7 +90,7 @@ class Checked:
     def _ask(self, request: bytes, *, timeout_s: float) -> Answer:
         """Head and body in one packet: two would wake the receiver twice."""
         if time.monotonic() > self.usable_until or not self.is_connected:
-            # Or the receiver says what nobody asked for.
+            # It has ended, or may be about to; or the receiver says what nobody asked for.
             self.close()
             self.connect()
         deadline.watch(self.wire)
@@ -120,8 +121,8 @@ class Checked:
 
 
 def _idle_s(answer: Answer) -> float:
-    said = _IDLE_SAID.search(answer.header("keep-alive") or "")
-    return int(said[1]) * _OF_WHAT_IS_SAID if said else IDLE_S
+    timeout = _TIMEOUT.search(answer.header("keep-alive") or "")
+    return int(timeout[1]) * _SAFE_PART if timeout else IDLE_S
 
 
 class CheckedHTTP(Checked, HTTPConnection):
