@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import time_machine
 from django.conf import settings
 from django.core.cache import cache
 from django.db import connections
@@ -56,6 +57,13 @@ def _connections_end_with_the_session() -> Iterator[None]:
 @pytest.fixture
 def now() -> datetime:
     return datetime.now(UTC)
+
+
+@pytest.fixture
+def frozen(now: datetime) -> Iterator[None]:
+    """It stays `now`, however long the machine takes: for what is told, or decided, by the second."""
+    with time_machine.travel(now, tick=False):
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -121,7 +121,7 @@ class TestNeverTouches:
     def test_what_is_in_flight(self, now: datetime) -> None:
         connect()
         move("MUG")
-        [claimed] = claims.claim(10, owner="w1", now=now + timedelta(seconds=1))
+        [claimed] = claims.claim(10, owner="w1", now=now + timedelta(minutes=1))
         move("MUG", 2)
 
         claims.claim(10, owner="w2", now=now + timedelta(minutes=1))
@@ -286,7 +286,7 @@ class TestCost:
         connect(compact=False)
         move("MUG", 2)
 
-        assert len(claims.claim(10, owner="w1", now=now + timedelta(seconds=1))) == 1
+        assert len(claims.claim(10, owner="w1", now=now + timedelta(minutes=1))) == 1
 
     @pytest.mark.usefixtures("products")
     def test_is_not_paid_while_other_claims_wait(self, now: datetime, monkeypatch: pytest.MonkeyPatch) -> None:

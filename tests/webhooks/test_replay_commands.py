@@ -74,7 +74,7 @@ class TestCommands:
         make_subscription()
         happen_often(2, subjects=2)
         taken, free = Delivery.objects.order_by("id")
-        claims.claim(1, owner="w1", now=now + timedelta(seconds=1))
+        claims.claim(1, owner="w1", now=now + timedelta(minutes=1))
 
         with pytest.raises(CommandError, match=r"There is no delivery dlv_x\."):
             call_command("resend", free.public_id, "dlv_x")
