@@ -9,8 +9,10 @@ import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Self
 
+from tests.migrated import TEMPLATE
 from tests.postgres import running_postgres
 
 # How a page looks, what a browser makes of a form, and what brings a database of its own, do not depend on ours. The
@@ -18,10 +20,10 @@ from tests.postgres import running_postgres
 ONCE_IS_ENOUGH = ["-m", "not once"]
 # Never do more runs share the processors: the deadlines are made for so many.
 AT_ONCE = 2
-# Of what runs once, the looks of all pages take longest. A half of them waits for each database to be through: as many
-# processors are at work to the end.
+# Of what runs once, the looks of all pages take longest. A part of them waits for each database to be through: as many
+# processors are at work to the end. Each part looks at one shop.
 LOOKS = "tests/browser/test_pages.py"
-HALVES = {"The looks of pages lived in": "full_ones", "The looks of all others": "not full_ones"}
+PARTS = {"The looks of pages lived in": "not empty_ones", "The looks of empty ones": "empty_ones"}
 _FAULTS = re.compile(rb"^=+ (?:FAILURES|ERRORS) =+$", re.MULTILINE)
 
 
@@ -104,16 +106,18 @@ def complete(runs: Sequence[Run]) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    embedded = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
     with ExitStack() as stack:
+        template = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "template.sqlite3"
+        environment = os.environ | {TEMPLATE: str(template)}
+        embedded = {name: value for name, value in environment.items() if name != "DATABASE_URL"}
         url = stack.enter_context(running_postgres(durable=False))
         runs = [
             Run("SQLite", arguments or [f"--ignore={LOOKS}"], embedded),
-            Run("PostgreSQL", [*ONCE_IS_ENOUGH, *arguments], {**os.environ, "DATABASE_URL": url}),
+            Run("PostgreSQL", [*ONCE_IS_ENOUGH, *arguments], environment | {"DATABASE_URL": url}),
         ]
         if not arguments:
             # Whoever names tests wants those alone.
-            runs += [Run(name, [LOOKS, "-k", which], embedded) for name, which in HALVES.items()]
+            runs += [Run(name, [LOOKS, "-k", which], embedded) for name, which in PARTS.items()]
         for run in runs:
             stack.enter_context(run)
         complete(runs)
