@@ -52,8 +52,9 @@ bench: .venv/ready-dev
 	$(BIN)/pip install --quiet --require-hashes --requirement requirements.txt
 	@touch $@
 
+# Much of it is never imported: what is, is compiled then.
 .venv/ready-dev: .venv/ready requirements-dev.txt
-	$(BIN)/pip install --quiet --require-hashes --requirement requirements-dev.txt
+	$(BIN)/pip install --quiet --no-compile --require-hashes --requirement requirements-dev.txt
 	@touch $@
 
 # Needs uv.
