@@ -35,13 +35,18 @@ class MessageQueue:
     FULL_POLL_S = 0.002
 
     def __init__(self, maxsize: int = 0) -> None:
-        self._bounded = maxsize > 0
+        # Of all the processes that the queue is handed to.
+        self._bounded = RawValue("b", maxsize > 0)
         self._reader, self._writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
     def put(self, message: Any) -> None:
-        while self._bounded and not self.empty():
+        while self._bounded.value and not self.empty():
             time.sleep(self.FULL_POLL_S)
         self._writer.sendall(pickle.dumps(message))
+
+    def unbind(self) -> None:
+        """Nobody waits for room any more, nor goes on waiting."""
+        self._bounded.value = False
 
     def get(self) -> Any:
         return pickle.loads(self._reader.recv(MESSAGE_LIMIT))  # noqa: S301 (from our own processes)
@@ -96,6 +101,9 @@ class Sentinel(django_q.Sentinel):  # type: ignore[misc]
         # Out of the pool first: each that is in it is sent the word to stop by the queue of the workers.
         self.pool.remove(self.clock)
         self.clock.terminate()
+        # When all workers have just died, there is nobody who would make room for that word.
+        if isinstance(self.task_queue, MessageQueue):
+            self.task_queue.unbind()
         super().stop()
         self.clock.join(clock.STOP_WITHIN_S + clock.TICK_S)
 

@@ -118,6 +118,22 @@ class TestMessageQueue:
         assert queue.get() == "two"
         close(queue)
 
+    def test_that_is_unbound_lets_nobody_wait_for_room_in_any_process(self) -> None:
+        queue = MessageQueue(maxsize=1)
+        queue.put("one")
+        waiting = fork.Process(target=queue.put, args=["two"], daemon=True)
+        waiting.start()
+        waiting.join(0.1)
+        assert waiting.is_alive()
+
+        queue.unbind()
+        waiting.join(5)
+        queue.put("three")
+
+        assert waiting.exitcode == 0
+        assert [queue.get(), queue.get(), queue.get()] == ["one", "two", "three"]
+        close(queue)
+
 
 class TestTimer:
     def test_is_seen_by_every_process_and_needs_no_lock(self) -> None:

@@ -237,6 +237,14 @@ class TestCluster:
         assert Delivery.objects.filter(state="delivered").count() == len(receiver.received)
         assert set(arrivals(receiver).values()) == {1}
 
+    def test_that_is_stopped_when_its_workers_have_just_died_ends(self, cluster: Cluster) -> None:
+        for worker in cluster.workers()[:2]:
+            kill(worker)
+
+        cluster.stop()
+
+        assert cluster.process.returncode == 0
+
 
 class LingeringCluster(Cluster):
     """One worker, and a timer that does not end."""
