@@ -1,34 +1,46 @@
 """What 100,000 pending deliveries of a subscriber that is down cost the claims of the others."""
 
+import json
+import os
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Self
+from typing import Any, Self
 
 from benchmarks import harness
 
 FEW, BACKLOG = 500, 100_000
 CLAIMS = 100
-# Cases come one after the other, and the machine may be slower for one than for the next.
 ROUNDS = 5
 # "Nothing worth measuring": less than what two runs of the same differ by.
 BAR = 1.25
-# The first is what any one more subscriber with something due costs a claim.
-CASES = {"few wait, and it is being probed": FEW, "its circuit is open": BACKLOG, "it is being probed": BACKLOG}
 
 
 @dataclass(frozen=True)
 class Round:
-    """Milliseconds of a claim of 8 deliveries of a healthy subscriber, where nothing else was in its way."""
+    """Milliseconds of a claim of 8 deliveries of a healthy subscriber, where nothing else was in its way.
+
+    `without`: beside one that is owed few and is being probed, which is what any one more subscriber with something due
+    costs a claim. `beside`: beside one that is owed the backlog, with its circuit open or probed, whichever costs more.
+    """
 
     without: float
     beside: float
 
     @classmethod
     def of(cls, kind: str) -> Self:
-        with harness.database(kind) as environment:
-            without, *beside = harness.in_django(environment, "claim_beside_a_dead_one").values()
+        with (
+            _one_processor(),
+            _claiming(kind, FEW, CLAIMS) as few,
+            _claiming(kind, BACKLOG, 2 * CLAIMS) as many,
+        ):
+            # In turns: the machine may be slower for a while.
+            took = [(few("probed"), many("open"), many("probed")) for _ in range(CLAIMS)]
+        # What else the machine does meanwhile must not count.
+        without, *beside = (harness.percentile(list(case), 0.1) for case in zip(*took, strict=True))
         return cls(without, max(beside))
 
     @property
@@ -41,22 +53,48 @@ def measure(kind: str) -> Round:
     return sorted((Round.of(kind) for _ in range(ROUNDS)), key=lambda each: each.ratio)[ROUNDS // 2]
 
 
-def claim_beside_a_dead_one() -> dict[str, float]:
+@contextmanager
+def _one_processor() -> Iterator[None]:
+    """For all that is started meanwhile: where machines are shared, one processor may be slower than another."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextmanager
+def _claiming(kind: str, backlog: int, claims: int) -> Iterator[Callable[[object], Any]]:
+    """Claims once, on a database of its own, whenever it is asked; tells in milliseconds what it took."""
+    if kind == "postgres" and os.environ.get("DATABASE_URL"):
+        sys.exit("Two databases are compared: unset DATABASE_URL, and each gets a server of its own.")
+    with (
+        harness.database(kind) as environment,
+        harness.asking(environment, "claim_beside_a_dead_one", backlog, claims) as claim,
+    ):
+        yield claim
+
+
+def claim_when_asked(backlog: int, claims: int) -> None:
+    """Of standard input, a line each time: whether the circuit of the dead one is "open" or "probed"."""
     from benchmarks import work
     from webhooks.models import Subscription
 
     work.subscribe("http://127.0.0.1:9/healthy")
     dead = work.subscribe("http://127.0.0.1:9/dead")
     Subscription.objects.filter(pk=dead).update(event_types=["webhook.never"])
-    found, owed = {}, 0
-    for case, backlog in CASES.items():
-        rests = timedelta(hours=1) if case == "its circuit is open" else timedelta(hours=-1)
+    _owe(dead, range(backlog))
+    work.backlog(claims * 8)
+    print('"ready"', flush=True)
+    for line in sys.stdin:
+        rests = timedelta(hours=1 if json.loads(line) == "open" else -1)
         state = {"consecutive_failures": 12, "resting_until": datetime.now(UTC) + rests}
         Subscription.objects.filter(pk=dead).update(**state)
-        _owe(dead, range(owed, backlog))
-        owed = backlog
-        found[case] = _claim_often()
-    return found
+        print(_claim(), flush=True)
 
 
 def _owe(subscription: int, numbers: range) -> None:
@@ -81,21 +119,16 @@ def _owe(subscription: int, numbers: range) -> None:
         cursor.execute("ANALYZE")
 
 
-def _claim_often() -> float:
-    from benchmarks import work
+def _claim() -> float:
     from webhooks import claims
     from webhooks.models import Delivery
 
-    work.backlog(CLAIMS * 8)
-    took = []
-    for _ in range(CLAIMS):
-        started = time.perf_counter()
-        claimed = claims.claim(64, owner="bench", now=datetime.now(UTC))
-        took.append((time.perf_counter() - started) * 1000)
-        held = Delivery.objects.filter(pk__in=[one.id for one in claimed])
-        held.update(state=Delivery.State.DELIVERED, lease_owner="", lease_until=None)
-    # What else the machine does meanwhile must not count.
-    return harness.percentile(took, 0.1)
+    started = time.perf_counter()
+    claimed = claims.claim(64, owner="bench", now=datetime.now(UTC))
+    took = (time.perf_counter() - started) * 1000
+    held = Delivery.objects.filter(pk__in=[one.id for one in claimed])
+    held.update(state=Delivery.State.DELIVERED, lease_owner="", lease_until=None)
+    return took
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -63,19 +63,41 @@ def cluster(environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
 
 def in_django(environment: dict[str, str], code: str, *arguments: object) -> Any:
     """Run a function of `benchmarks.work` in a process of its own; what it returns comes back as JSON."""
+    call = _call(environment, code, arguments)
+    finished = subprocess.run(**call, cwd=ROOT, check=True, stdout=subprocess.PIPE)
+    return json.loads(finished.stdout.splitlines()[-1])
+
+
+@contextmanager
+def asking(environment: dict[str, str], code: str, *arguments: object) -> Iterator[Callable[[object], Any]]:
+    """The same, of one that answers each line of JSON with another, the first of them as soon as it is ready."""
+    call = _call(environment, code, arguments)
+    with subprocess.Popen(**call, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        asked, told = process.stdin, process.stdout
+        assert asked is not None
+        assert told is not None
+        told.readline()
+
+        def ask(question: object) -> Any:
+            print(json.dumps(question), file=asked, flush=True)
+            return json.loads(told.readline())
+
+        yield ask
+        # It ends when it is asked no more, and says so to somebody who listens.
+        asked.close()
+        told.read()
+
+
+def _call(environment: dict[str, str], code: str, arguments: tuple[object, ...]) -> dict[str, Any]:
     script = (
         "import django, json, sys; django.setup();"
         "from benchmarks import work;"
         f"print(json.dumps(getattr(work, {code!r})(*json.loads(sys.argv[1]))))"
     )
-    finished = subprocess.run(
-        [sys.executable, "-c", script, json.dumps(arguments)],
-        cwd=ROOT,
-        env={**environment, "DJANGO_SETTINGS_MODULE": "commerce.settings"},
-        check=True,
-        stdout=subprocess.PIPE,
-    )
-    return json.loads(finished.stdout.splitlines()[-1])
+    return {
+        "args": [sys.executable, "-c", script, json.dumps(arguments)],
+        "env": {**environment, "DJANGO_SETTINGS_MODULE": "commerce.settings"},
+    }
 
 
 class FastReceiver:

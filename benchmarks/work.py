@@ -122,10 +122,10 @@ def page_orders(small: int, large: int) -> dict[str, list[float]]:
     return api_paging.measure(small, large)
 
 
-def claim_beside_a_dead_one() -> dict[str, float]:
+def claim_beside_a_dead_one(backlog: int, claims: int) -> None:
     from benchmarks import dead_subscriber
 
-    return dead_subscriber.claim_beside_a_dead_one()
+    dead_subscriber.claim_when_asked(backlog, claims)
 
 
 def fill(events: int, systems: int) -> None:
