@@ -76,7 +76,8 @@ def asking(environment: dict[str, str], code: str, *arguments: object) -> Iterat
         asked, told = process.stdin, process.stdout
         assert asked is not None
         assert told is not None
-        told.readline()
+        if not told.readline():
+            raise RuntimeError(f"{code} has ended before it was ready: see above.")
 
         def ask(question: object) -> Any:
             print(json.dumps(question), file=asked, flush=True)
@@ -86,6 +87,8 @@ def asking(environment: dict[str, str], code: str, *arguments: object) -> Iterat
         # It ends when it is asked no more, and says so to somebody who listens.
         asked.close()
         told.read()
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, code)
 
 
 def _call(environment: dict[str, str], code: str, arguments: tuple[object, ...]) -> dict[str, Any]:

@@ -29,24 +29,25 @@ MESSAGE_LIMIT = 1 << 20
 class MessageQueue:
     """The part of `multiprocessing.Queue` that django-q2 uses, over a socket that keeps messages apart (unix(7)).
 
-    With a `maxsize`, at most one message waits: further wake-ups then stay in the database, where they are coalesced.
+    With a `maxsize`, at most one message waits until that limit is lifted: further wake-ups stay in the database, where
+    they are coalesced.
     """
 
     FULL_POLL_S = 0.002
 
     def __init__(self, maxsize: int = 0) -> None:
-        # Of all the processes that the queue is handed to.
-        self._bounded = RawValue("b", maxsize > 0)
+        # Shared by all the processes that the queue is handed to.
+        self._is_limited = RawValue("b", maxsize > 0)
         self._reader, self._writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
     def put(self, message: Any) -> None:
-        while self._bounded.value and not self.empty():
+        while self._is_limited.value and not self.empty():
             time.sleep(self.FULL_POLL_S)
         self._writer.sendall(pickle.dumps(message))
 
-    def unbind(self) -> None:
+    def lift_limit(self) -> None:
         """Nobody waits for room any more, nor goes on waiting."""
-        self._bounded.value = False
+        self._is_limited.value = False
 
     def get(self) -> Any:
         return pickle.loads(self._reader.recv(MESSAGE_LIMIT))  # noqa: S301 (from our own processes)
@@ -103,7 +104,7 @@ class Sentinel(django_q.Sentinel):  # type: ignore[misc]
         self.clock.terminate()
         # When all workers have just died, there is nobody who would make room for that word.
         if isinstance(self.task_queue, MessageQueue):
-            self.task_queue.unbind()
+            self.task_queue.lift_limit()
         super().stop()
         self.clock.join(clock.STOP_WITHIN_S + clock.TICK_S)
 

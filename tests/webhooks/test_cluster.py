@@ -118,7 +118,7 @@ class TestMessageQueue:
         assert queue.get() == "two"
         close(queue)
 
-    def test_that_is_unbound_lets_nobody_wait_for_room_in_any_process(self) -> None:
+    def test_whose_limit_is_lifted_lets_nobody_wait_for_room_in_any_process(self) -> None:
         queue = MessageQueue(maxsize=1)
         queue.put("one")
         waiting = fork.Process(target=queue.put, args=["two"], daemon=True)
@@ -126,7 +126,7 @@ class TestMessageQueue:
         waiting.join(0.1)
         assert waiting.is_alive()
 
-        queue.unbind()
+        queue.lift_limit()
         waiting.join(5)
         queue.put("three")
 
